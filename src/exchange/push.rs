@@ -1,0 +1,505 @@
+//! The owner's side, outgoing: when a new snapshot is made, and what is sent to whom.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+
+use super::capacity::Plan;
+use super::record::{Past, Sent, StorerState};
+use super::{
+    Action, AlarmKind, Current, Event, Evidence, Exchange, Health, PeerStatus, Record, Status,
+    Time, WalletState,
+};
+use crate::backup::{
+    self, ChannelIds, ChannelPhase, ChannelRecord, Revision, Snapshot, Tier, MAX_BLOB, SMALL_BLOB,
+};
+
+/// State changes are pushed after so much quiet...
+const QUIET: Duration = Duration::from_secs(3);
+/// ...and no more often than this.
+const STATE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether a new snapshot is due, and how urgently.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// Channels, peers or app data have changed: at once.
+    structure: bool,
+    /// Only state stamps have moved, last at this time: after some quiet, or on background.
+    stamps: Option<Time>,
+    /// When the last snapshot was made.
+    last: Option<Time>,
+}
+
+impl Due {
+    pub fn structure(&mut self) {
+        self.structure = true;
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        self.structure || self.stamps_due_at().is_some_and(|at| now >= at)
+    }
+
+    fn stamps_due_at(&self) -> Option<Time> {
+        let quiet = self.stamps?.after(QUIET);
+        Some(quiet.max(self.last.map_or(quiet, |last| last.after(STATE_INTERVAL))))
+    }
+}
+
+impl Current {
+    pub fn loaded(snapshot: Arc<Snapshot>) -> Self {
+        let revision = snapshot.revision;
+        let introduced = snapshot
+            .channels
+            .iter()
+            .map(|c| (c.ids, revision))
+            .collect();
+        Self::new(snapshot, introduced)
+    }
+
+    fn new(snapshot: Arc<Snapshot>, introduced: Vec<(ChannelIds, Revision)>) -> Self {
+        let fits_small = backup::fits(&snapshot, SMALL_BLOB);
+        let omitted_small = match fits_small {
+            true => Vec::new(),
+            false => omitted(&snapshot, Tier::Essential, SMALL_BLOB),
+        };
+        let omitted_parts = match fits_small {
+            true => Vec::new(),
+            false => backup::encode(&snapshot, Tier::Full, MAX_BLOB)
+                .map(|encoded| encoded.dropped)
+                .unwrap_or_default(),
+        };
+        let content = snapshot.content_hash();
+        Current {
+            snapshot,
+            content,
+            fits_small,
+            omitted_small,
+            omitted_parts,
+            introduced,
+        }
+    }
+
+    fn revision(&self) -> Revision {
+        self.snapshot.revision
+    }
+}
+
+/// The channels that a blob of this size leaves out.
+fn omitted(snapshot: &Snapshot, tier: Tier, capacity: usize) -> Vec<ChannelIds> {
+    match backup::encode(snapshot, tier, capacity) {
+        Ok(encoded) => encoded.omitted,
+        Err(_) => snapshot
+            .channels
+            .iter()
+            .map(|channel| channel.ids)
+            .collect(),
+    }
+}
+
+impl Exchange {
+    /// Sends what is due again to every peer that can be sent to, whatever it has returned.
+    pub fn push_now(&mut self, now: Time) {
+        self.due.structure |= self.due.stamps.is_some();
+        for connection in self.connections.values_mut() {
+            connection.pushed = false;
+            connection.returned = None;
+        }
+        self.push_what_is_due(now);
+    }
+
+    /// The process may not live much longer: pushes what has changed, and writes what waits.
+    pub fn background(&mut self, now: Time) {
+        self.storer.write_all_pending(&mut self.actions);
+        self.due.structure |= self.due.stamps.is_some();
+        self.push_what_is_due(now);
+    }
+
+    pub(super) fn next_push_at(&self) -> Option<Time> {
+        let sendable = self.past == Past::Known && !self.holding() && self.has_large_storer();
+        sendable.then(|| self.due.stamps_due_at()).flatten()
+    }
+
+    /// Brings the book up to the live state and notes what kind of change that is.
+    pub(super) fn update_book(&mut self, now: Time) {
+        // A stale state must not replace what is known to be newer.
+        if self.holding() {
+            return;
+        }
+        let Some(live) = &self.live else { return };
+        let storers = &self.storers;
+        let holds_backup =
+            |peer: &PublicKey| storers.get(peer).is_some_and(|s| s.verified.is_some());
+        self.book.update(live, |peer| {
+            holds_backup(peer) || self.listed.contains(peer)
+        });
+        let Some(current) = &self.snapshot else {
+            self.due.structure();
+            return;
+        };
+        let snapshot = &current.snapshot;
+        let same_channels = snapshot.channels.len() == self.book.channels.len()
+            && snapshot
+                .channels
+                .iter()
+                .zip(&self.book.channels)
+                .all(|(a, b)| same_structure(a, b));
+        if !same_channels
+            || snapshot.peers != self.book.peers
+            || snapshot.spendable_outputs != self.book.spendable_outputs(&live.spendable_outputs)
+        {
+            self.due.structure();
+        } else if snapshot.channels != self.book.channels {
+            self.due.stamps = Some(now);
+        }
+    }
+
+    /// Makes a new snapshot if one is due, and sends to each peer what it lacks.
+    pub(super) fn push_what_is_due(&mut self, now: Time) {
+        if self.past == Past::Unknown || self.holding() {
+            return;
+        }
+        let stamps_alone = !self.due.structure;
+        if self.due.is_due(now) && (self.has_large_storer() || !stamps_alone) {
+            self.make_snapshot(now);
+        }
+        let peers: Vec<_> = self.connections.keys().copied().collect();
+        for peer in peers {
+            if self.may_push_to(&peer) && self.is_push_due(now, &peer) {
+                self.push(now, peer);
+            }
+        }
+    }
+
+    fn make_snapshot(&mut self, now: Time) {
+        if self.snapshot.is_none() && self.live.is_none() && !self.past_told {
+            // Nothing is known yet that a snapshot could name (safety rule 4).
+            return;
+        }
+        let revision = Revision {
+            epoch: self.epoch,
+            generation: self.highest_seen.generation.saturating_add(1),
+        };
+        let snapshot = Arc::new(Snapshot {
+            revision,
+            installation: self.installation,
+            peers: self.book.peers.clone(),
+            channels: self.book.channels.clone(),
+            spendable_outputs: self
+                .book
+                .spendable_outputs(match (&self.live, &self.snapshot) {
+                    (Some(live), _) => &live.spendable_outputs,
+                    (None, Some(current)) => &current.snapshot.spendable_outputs,
+                    (None, None) => &[],
+                }),
+            app_data: self.app_data.clone(),
+        });
+        if backup::encode(&snapshot, Tier::Essential, SMALL_BLOB).is_err() {
+            // The old blob stays where it is (safety rule 4).
+            let newest = self.snapshot().map(|s| s.revision);
+            self.due = Due {
+                last: Some(now),
+                ..Due::default()
+            };
+            self.report(Event::NotBackedUp { newest });
+            return;
+        }
+        let before = self.snapshot.as_ref();
+        let known = |ids: &ChannelIds| {
+            let introduced = before?
+                .introduced
+                .iter()
+                .find(|(known, _)| known.matches(ids));
+            introduced.map(|(_, revision)| *revision)
+        };
+        let introduced = snapshot
+            .channels
+            .iter()
+            .map(|c| (c.ids, known(&c.ids).unwrap_or(revision)))
+            .collect();
+        let current = Current::new(snapshot.clone(), introduced);
+        let told = before.is_some_and(|before| before.omitted_small == current.omitted_small);
+        let parts_told = before.is_some_and(|before| before.omitted_parts == current.omitted_parts);
+        let omitted_small = current.omitted_small.clone();
+        let parts = current.omitted_parts.clone();
+        self.highest_seen = revision;
+        self.book.note_stamps(&snapshot);
+        self.snapshot = Some(current);
+        self.due = Due {
+            last: Some(now),
+            ..Due::default()
+        };
+        self.actions
+            .push(Action::Persist(Record::Snapshot(snapshot.clone())));
+        if !parts.is_empty() && !parts_told {
+            self.report(Event::PartsOmitted { revision, parts });
+        }
+        if !omitted_small.is_empty() && !told {
+            let channels = omitted_small;
+            self.report(Event::Omitted {
+                revision,
+                tier: Tier::Essential,
+                channels,
+            });
+            let channels = omitted(&snapshot, Tier::Full, MAX_BLOB);
+            if !channels.is_empty() {
+                self.report(Event::Omitted {
+                    revision,
+                    tier: Tier::Full,
+                    channels,
+                });
+            }
+        }
+    }
+
+    /// The push gate (safety rule 1), and who is sent backups at all.
+    fn may_push_to(&self, peer: &PublicKey) -> bool {
+        let Some(connection) = self.connections.get(peer) else {
+            return false;
+        };
+        let storer = self.storers.get(peer);
+        let has_open_channel = self
+            .live
+            .as_ref()
+            .is_some_and(|l| l.has_open_channel_with(peer));
+        let refused = storer.is_some_and(|s| s.refused_at.is_some()) && !has_open_channel;
+        connection.features.provides_storage
+            && connection.read_back.is_some()
+            && !connection.returned_newer_format
+            && !refused
+            && (self.book.knows_channel_with(peer)
+                || self.listed.contains(peer)
+                || connection.returned.is_some()
+                || storer.is_some_and(|s| s.verified.is_some()))
+    }
+
+    /// Whether the peer lacks the newest snapshot, as far as is known.
+    fn is_push_due(&self, now: Time, peer: &PublicKey) -> bool {
+        let (Some(connection), Some(current)) = (self.connections.get(peer), &self.snapshot) else {
+            return false;
+        };
+        let storer = self.storers.get(peer);
+        if connection.pushed {
+            return storer
+                .and_then(|s| s.sent)
+                .is_none_or(|s| s.revision < current.revision());
+        }
+        let best = match storer.map(|s| s.capacity.plan(now)) {
+            Some(Plan::Small) if !current.fits_small => Tier::Essential,
+            _ => Tier::Full,
+        };
+        connection.returned != Some((current.revision(), best))
+    }
+
+    fn push(&mut self, now: Time, peer: PublicKey) {
+        let (Some(connection), Some(current)) = (self.connections.get_mut(&peer), &self.snapshot)
+        else {
+            return;
+        };
+        let storer = self.storers.entry(peer).or_default();
+        storer.features = connection.features.hash;
+        let plan = storer.capacity.plan(now);
+        let blobs: &[(Tier, usize)] = match plan {
+            _ if current.fits_small => &[(Tier::Full, storer.capacity.bytes())],
+            Plan::Small => &[(Tier::Essential, SMALL_BLOB)],
+            // Perhaps it runs other software by now, and keeps no large blob any more.
+            Plan::Large if !connection.returned_latest => {
+                &[(Tier::Essential, SMALL_BLOB), (Tier::Full, MAX_BLOB)]
+            }
+            Plan::SmallThenLarge => &[(Tier::Essential, SMALL_BLOB), (Tier::Full, MAX_BLOB)],
+            Plan::Large => &[(Tier::Full, MAX_BLOB)],
+        };
+        let largest = blobs
+            .iter()
+            .fold(Tier::Essential, |t, (tier, _)| t.max(*tier));
+        storer.settled = storer.settled(now);
+        if !current.fits_small && largest == Tier::Full {
+            connection.pushed_large = true;
+            storer.capacity.large_sent(now);
+        }
+        let content = current.content;
+        storer.sent = Some(Sent {
+            revision: current.revision(),
+            tier: largest,
+            content,
+            at: now,
+        });
+        connection.pushed = true;
+        connection.pushed_at = Some(now);
+        let (id, snapshot) = (connection.id, current.snapshot.clone());
+        // What it returned stays the news of it until it returns something else, or is sent something
+        // newer: a larger blob of what it has returned, to learn its capacity, takes nothing back.
+        let verified = storer.verified.map(|verified| verified.revision);
+        let is_newer = verified != Some(current.revision());
+        if is_newer && !self.health.get(&peer).is_some_and(Health::is_a_complaint) {
+            self.health.insert(peer, Health::Sent);
+        }
+        // The record first: what comes back and is newer than it was not sent by this database.
+        self.persist_storer(peer);
+        for (tier, capacity) in blobs {
+            self.actions.push(Action::Push {
+                peer,
+                connection: id,
+                snapshot: snapshot.clone(),
+                tier: *tier,
+                capacity: *capacity,
+            });
+        }
+    }
+
+    /// Core Lightning keeps nothing before the channel is usable: what was sent before is sent again.
+    pub(super) fn push_again_where_a_channel_became_ready(&mut self, state: &WalletState) {
+        for (peer, connection) in &mut self.connections {
+            let was_ready = self
+                .live
+                .as_ref()
+                .is_some_and(|l| l.has_ready_channel_with(peer));
+            if !was_ready && state.has_ready_channel_with(peer) {
+                connection.pushed = false;
+                if let Some(storer) = self.storers.get_mut(peer) {
+                    storer.refused_at = None;
+                }
+            }
+        }
+    }
+
+    /// Our own last snapshot, or a backup that was returned before, may be newer than the live state:
+    /// the wallet's database was put back.
+    pub(super) fn check_own_records(&mut self, now: Time) {
+        let Some(state) = &self.live else { return };
+        let own = self.snapshot.iter().flat_map(|c| &c.snapshot.channels);
+        let missing = |c: &&ChannelRecord| {
+            let gone = self.book.is_resolved(&c.ids) || self.book.is_restored(&c.ids);
+            c.phase == ChannelPhase::Ready
+                && !c.restored
+                && !gone
+                && state.channel(&c.ids).is_none()
+        };
+        let missing = own
+            .into_iter()
+            .find(missing)
+            .map(|c| Evidence::ChannelMissing { channel: c.ids });
+        if let Some(evidence) = self.book.stamp_ahead_of(state).or(missing) {
+            self.raise(
+                now,
+                AlarmKind::StaleState {
+                    peer: None,
+                    evidence,
+                },
+            );
+        }
+    }
+
+    /// What a wallet can show.
+    pub fn status(&self) -> Status {
+        let newest = self.snapshot().map(|s| s.revision);
+        let verified = |s: &&StorerState| {
+            s.is_trusted() && s.verified.is_some_and(|v| Some(v.revision) == newest)
+        };
+        let whole = |s: &&StorerState| s.verified.is_some_and(|v| v.tier == Tier::Full);
+        let with_newest = || self.storers.values().filter(verified);
+        let peers: BTreeSet<_> = self
+            .storers
+            .keys()
+            .chain(self.connections.keys())
+            .copied()
+            .collect();
+        Status {
+            past: self.past,
+            newest,
+            snapshot_due: self.due.structure || self.due.stamps.is_some(),
+            channels: self.book.channels.len(),
+            restored_channels: self.book.channels.iter().filter(|c| c.restored).count(),
+            verified_by: with_newest().count(),
+            verified_whole_by: with_newest().filter(whole).count(),
+            sent_to: self
+                .storers
+                .values()
+                .filter(|s| s.sent.is_some_and(|sent| Some(sent.revision) == newest))
+                .count(),
+            unprotected_channels: self.unprotected_channels(),
+            holding: self.holding(),
+            alarms: self.alarms().to_vec(),
+            peers: peers
+                .into_iter()
+                .map(|peer| self.peer_status(peer))
+                .collect(),
+        }
+    }
+
+    fn unprotected_channels(&self) -> usize {
+        let Some(current) = &self.snapshot else {
+            return self.book.channels.len();
+        };
+        let held_by = |ids: &ChannelIds, introduced: Revision, storer: &StorerState| {
+            storer.is_trusted()
+                && storer.verified.is_some_and(|verified| {
+                    let omitted = || {
+                        current
+                            .omitted_small
+                            .iter()
+                            .any(|omitted| omitted.matches(ids))
+                    };
+                    verified.revision >= introduced && (verified.tier == Tier::Full || !omitted())
+                })
+        };
+        let unprotected = |channel: &&ChannelRecord| {
+            let known = current
+                .introduced
+                .iter()
+                .find(|(ids, _)| ids.matches(&channel.ids));
+            known.is_none_or(|(ids, introduced)| {
+                !self
+                    .storers
+                    .values()
+                    .any(|storer| held_by(ids, *introduced, storer))
+            })
+        };
+        self.book.channels.iter().filter(unprotected).count()
+    }
+
+    fn peer_status(&self, node_id: PublicKey) -> PeerStatus {
+        let storer = self.storers.get(&node_id).cloned().unwrap_or_default();
+        let connection = self.connections.get(&node_id);
+        let provides_storage = connection.map(|c| c.features.provides_storage);
+        let health = match self.health.get(&node_id) {
+            _ if storer.refused_at.is_some() || provides_storage == Some(false) => Health::Refused,
+            Some(health) => *health,
+            None if storer.sent.is_none() => Health::NothingSent,
+            None if storer.verified.map(|v| v.revision) == storer.sent.map(|s| s.revision) => {
+                Health::Verified
+            }
+            None => Health::Sent,
+        };
+        PeerStatus {
+            node_id,
+            connected: connection.is_some(),
+            provides_storage,
+            sent: storer.sent,
+            verified: storer.verified,
+            capacity: storer.capacity,
+            health,
+        }
+    }
+
+    /// A peer that keeps large blobs is worth a push for every state change.
+    fn has_large_storer(&self) -> bool {
+        self.connections.keys().any(|peer| {
+            self.storers
+                .get(peer)
+                .is_some_and(|s| s.capacity.bytes() == MAX_BLOB)
+        })
+    }
+}
+
+/// Whether two records differ in their state stamp at most.
+fn same_structure(a: &ChannelRecord, b: &ChannelRecord) -> bool {
+    ChannelRecord {
+        update_id: 0,
+        ..a.clone()
+    } == ChannelRecord {
+        update_id: 0,
+        ..b.clone()
+    }
+}

@@ -1,0 +1,244 @@
+//! How a data directory comes to know its past: declared new, adopted, or restored (safety rules 1
+//! and 8).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::sign::SpendableOutputDescriptor;
+
+use super::{Action, AlarmKind, Evidence, Exchange, Past, Record, Time};
+use crate::backup::{ChannelRecord, Contents, InstallationId, PeerRecord, Revision};
+
+/// What was read back by a data directory that does not know its past.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    by_peer: BTreeMap<PublicKey, Contents>,
+    /// Peers that were heard and gave nothing that can be read.
+    silent: BTreeSet<PublicKey>,
+    /// A peer returned one that only a newer version of this project can read.
+    pub newer_format: bool,
+}
+
+impl Candidates {
+    /// Whether this peer has given this very backup before.
+    pub fn has(&self, peer: &PublicKey, revision: Revision) -> bool {
+        let known = self.by_peer.get(peer);
+        known.is_some_and(|known| known.snapshot.revision == revision)
+    }
+
+    pub fn gave_nothing(&mut self, peer: PublicKey) {
+        if !self.by_peer.contains_key(&peer) {
+            self.silent.insert(peer);
+        }
+    }
+
+    pub fn add(&mut self, peer: PublicKey, contents: Contents) {
+        self.silent.remove(&peer);
+        let newer = |known: &Contents| contents.snapshot.revision >= known.snapshot.revision;
+        if self.by_peer.get(&peer).is_none_or(newer) {
+            self.by_peer.insert(peer, contents);
+        }
+    }
+}
+
+/// What a restore would bring back, so far.
+#[derive(Clone)]
+pub struct RestoreReport {
+    /// The newest backup of all peers that answered; none: no one has returned one.
+    pub newest: Option<Revision>,
+    /// Who gave what, the newest first.
+    pub answers: Vec<Answer>,
+    /// Peers that were heard and gave nothing that can be read.
+    pub silent: Vec<PublicKey>,
+    /// Peers named in the backups that have not been heard. One of them may hold a newer one.
+    pub unheard: Vec<PeerRecord>,
+    /// The channels of the newest backup.
+    pub channels: Vec<ChannelRecord>,
+    /// Channels that only older backups name: closed and swept since, or unknown to whoever made the
+    /// newest. The chain tells; they are restored as well.
+    pub older_channels: Vec<ChannelRecord>,
+    /// All peers known.
+    pub peers: Vec<PeerRecord>,
+    /// Outputs on the chain that were ours and not yet swept.
+    pub spendable_outputs: Vec<SpendableOutputDescriptor>,
+    /// The newest backup names no channel, but an older one does: the person should be asked.
+    pub newest_is_empty_but_older_is_not: bool,
+    /// What the app had put into the newest full backup.
+    pub app_data: Vec<u8>,
+}
+
+impl fmt::Debug for RestoreReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreReport")
+            .field("newest", &self.newest)
+            .field("answers", &self.answers)
+            .field("unheard", &self.unheard.len())
+            .field("channels", &self.channels.len())
+            .field("older_channels", &self.older_channels.len())
+            .field("app_data_bytes", &self.app_data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one peer gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The peer.
+    pub peer: PublicKey,
+    /// Which backup.
+    pub revision: Revision,
+    /// Who made it.
+    pub installation: InstallationId,
+    /// How many channels it names.
+    pub channels: usize,
+    /// It is the newest.
+    pub newest: bool,
+    /// It has the revision of another answer but other content: a second device, or a fault.
+    pub conflicts: bool,
+}
+
+/// Why a data directory cannot take this way to know its past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PastError {
+    /// It knows its past already.
+    #[error("this data directory knows its past already")]
+    Known,
+    /// A peer has returned a backup: the wallet is not new.
+    #[error("a peer has returned a backup of this node: it is not new")]
+    NotNew,
+    /// No peer has returned a backup.
+    #[error("no peer has returned a backup yet")]
+    NothingRead,
+    /// There is no live wallet to adopt.
+    #[error("no wallet state was reported: there is nothing to adopt")]
+    NoWallet,
+}
+
+impl Exchange {
+    /// The wallet is brand new: no backup of it exists anywhere.
+    pub fn declare_new(&mut self, now: Time) -> Result<(), PastError> {
+        self.require_unknown()?;
+        if !self.candidates.by_peer.is_empty() || self.candidates.newer_format {
+            return Err(PastError::NotNew);
+        }
+        self.past_is_known(now);
+        Ok(())
+    }
+
+    /// The wallet is alive on this device, and only this data directory is new.
+    pub fn adopt(&mut self, now: Time) -> Result<(), PastError> {
+        self.require_unknown()?;
+        if self.live.is_none() {
+            return Err(PastError::NoWallet);
+        }
+        self.past_is_known(now);
+        Ok(())
+    }
+
+    /// The person has seen the report and takes it. What comes to light later is merged.
+    pub fn finish_restore(&mut self, now: Time) -> Result<RestoreReport, PastError> {
+        self.require_unknown()?;
+        if self.candidates.by_peer.is_empty() {
+            return Err(PastError::NothingRead);
+        }
+        let report = self.restore_report();
+        // The person knows now that this device lacks those channels, and what that means.
+        self.end_alarms(|kind| match kind {
+            AlarmKind::StaleState { evidence, .. } => {
+                matches!(evidence, Evidence::ChannelMissing { .. })
+            }
+            _ => false,
+        });
+        self.past_is_known(now);
+        Ok(report)
+    }
+
+    /// What a restore would bring back, so far. Every further peer only improves it.
+    pub fn restore_report(&self) -> RestoreReport {
+        let answers = &self.candidates.by_peer;
+        let newest = answers.values().max_by_key(|c| c.snapshot.revision);
+        let newest_revision = newest.map(|c| c.snapshot.revision);
+        let answer = |(peer, contents): (&PublicKey, &Contents)| {
+            let snapshot = &contents.snapshot;
+            let conflict = |other: &Contents| {
+                other.snapshot.revision == snapshot.revision && other.content != contents.content
+            };
+            Answer {
+                peer: *peer,
+                revision: snapshot.revision,
+                installation: snapshot.installation,
+                channels: snapshot.channels.len(),
+                newest: Some(snapshot.revision) == newest_revision,
+                conflicts: answers.values().any(conflict),
+            }
+        };
+        let mut sorted: Vec<_> = answers.iter().map(answer).collect();
+        sorted.sort_by_key(|answer| std::cmp::Reverse(answer.revision));
+        let silent = &self.candidates.silent;
+        let unheard = |peer: &&PeerRecord| {
+            !answers.contains_key(&peer.node_id) && !silent.contains(&peer.node_id)
+        };
+        let full = answers.values().filter(|c| !c.snapshot.app_data.is_empty());
+        let app_data = full.max_by_key(|c| c.snapshot.revision);
+        let in_newest = |channel: &ChannelRecord| {
+            let mut named = newest.into_iter().flat_map(|c| &c.snapshot.channels);
+            named.any(|named| named.ids.matches(&channel.ids))
+        };
+        let (channels, older_channels) = self.book.channels.iter().cloned().partition(in_newest);
+        RestoreReport {
+            newest: newest_revision,
+            silent: silent.iter().copied().collect(),
+            unheard: self.book.peers.iter().filter(unheard).cloned().collect(),
+            channels,
+            older_channels,
+            peers: self.book.peers.clone(),
+            spendable_outputs: self.book.restored_outputs.clone(),
+            newest_is_empty_but_older_is_not: newest
+                .is_some_and(|c| c.snapshot.channels.is_empty() && !c.trimmed)
+                && sorted.iter().any(|answer| answer.channels > 0),
+            app_data: app_data
+                .map(|c| c.snapshot.app_data.clone())
+                .unwrap_or_default(),
+            answers: sorted,
+        }
+    }
+
+    /// Hands back a blob that was read before the process ended, from the host's records.
+    pub fn returned_before(&mut self, peer: PublicKey, contents: Contents) {
+        self.book.note_stamps(&contents.snapshot);
+        if !self.book.merge(&contents).is_empty() {
+            self.due.structure();
+        }
+        if self.past == Past::Unknown {
+            // Later it is in our own snapshot, or the app has changed it.
+            if self.app_data.is_empty() {
+                self.app_data = contents.snapshot.app_data.clone();
+            }
+            self.candidates.add(peer, contents);
+        }
+    }
+
+    fn require_unknown(&self) -> Result<(), PastError> {
+        match self.past {
+            Past::Unknown => Ok(()),
+            Past::Known => Err(PastError::Known),
+        }
+    }
+
+    /// Starts a new epoch, one above the highest seen.
+    fn past_is_known(&mut self, now: Time) {
+        self.past = Past::Known;
+        self.past_told = true;
+        self.epoch = self.highest_seen.epoch.saturating_add(1);
+        self.lost_before_epoch = self.epoch;
+        self.candidates = Candidates::default();
+        self.actions
+            .push(Action::Persist(Record::LostBefore(self.epoch)));
+        self.actions
+            .push(Action::Persist(Record::Past(Past::Known)));
+        self.due.structure();
+        self.update_book(now);
+        self.push_what_is_due(now);
+    }
+}
