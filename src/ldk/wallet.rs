@@ -1,0 +1,247 @@
+//! The live state of an LDK node, as the backup wants it.
+
+mod keys;
+mod monitors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::chain::channelmonitor::ANTI_REORG_DELAY;
+use lightning::ln::channel_state::{ChannelDetails, ChannelShutdownState};
+use lightning::ln::channelmanager::AChannelManager;
+use lightning::ln::msgs::SocketAddress;
+use lightning::ln::types::ChannelId;
+use lightning::sign::SpendableOutputDescriptor;
+use lightning::types::features::ChannelTypeFeatures;
+
+pub use keys::ChannelKeys;
+pub use monitors::{Monitor, Monitors};
+
+use crate::backup::{ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, PeerRecord};
+use crate::exchange::WalletState;
+use crate::service::WalletSource;
+use keys::{KeyFinder, KeyPlace};
+use monitors::Shared;
+
+/// Where peers can be reached.
+///
+/// Asked while the live state is read. It must not call the `PeerManager`: one of its threads may be
+/// waiting for that state.
+pub trait AddressBook: Send + Sync {
+    /// The addresses of a peer, the one most likely to work first.
+    fn addresses(&self, peer: &PublicKey) -> Vec<SocketAddress>;
+}
+
+impl<F: Fn(&PublicKey) -> Vec<SocketAddress> + Send + Sync> AddressBook for F {
+    fn addresses(&self, peer: &PublicKey) -> Vec<SocketAddress> {
+        self(peer)
+    }
+}
+
+/// The live state of a node with LDK's `ChannelManager` and `ChainMonitor`, for
+/// [`PeerStorage::attach`](crate::service::PeerStorage::attach).
+///
+/// A channel is reported from its first monitor until that is archived. Reading takes LDK's locks for
+/// a moment each; never read it inside of `Persist` or with a lock held that LDK's threads may wait
+/// for. Monitors are not encoded, but once for each channel whose keys cannot be told otherwise.
+pub struct LdkWallet {
+    channels: Box<dyn Fn() -> Vec<ChannelDetails> + Send + Sync>,
+    monitors: Box<dyn Monitors + Send + Sync>,
+    addresses: Box<dyn AddressBook>,
+    spendable_outputs: Box<dyn Fn() -> Vec<SpendableOutputDescriptor> + Send + Sync>,
+    keys: KeyFinder,
+    /// Channels whose keys were not found, as far as known.
+    without_keys: Mutex<BTreeSet<ChannelId>>,
+}
+
+impl LdkWallet {
+    /// Of a node that is loaded. `keys` are those of its signer provider.
+    pub fn new<C, M>(
+        channel_manager: C,
+        chain_monitor: M,
+        keys: Arc<dyn ChannelKeys>,
+        addresses: impl AddressBook + 'static,
+    ) -> Self
+    where
+        C: Deref + Send + Sync + 'static,
+        C::Target: AChannelManager,
+        M: Deref + Send + Sync + 'static,
+        M::Target: Monitors,
+    {
+        LdkWallet {
+            channels: Box::new(move || channel_manager.get_cm().list_channels()),
+            monitors: Box::new(Shared(chain_monitor)),
+            addresses: Box::new(addresses),
+            spendable_outputs: Box::new(Vec::new),
+            keys: KeyFinder::new(keys),
+            without_keys: Mutex::default(),
+        }
+    }
+
+    /// With the outputs on the chain that LDK has handed to the host (`Event::SpendableOutputs`) and
+    /// that are not yet swept, as `OutputSweeper::tracked_spendable_outputs` lists them.
+    pub fn spendable_outputs(
+        mut self,
+        list: impl Fn() -> Vec<SpendableOutputDescriptor> + Send + Sync + 'static,
+    ) -> Self {
+        self.spendable_outputs = Box::new(list);
+        self
+    }
+
+    /// Channels with v1 keys whose `channel_keys_id` could not be found out: the backup names them,
+    /// but a wallet that has lost everything else could not sweep its output. Not to be expected
+    /// with LDK's `KeysManager`; logged as an error as well.
+    pub fn channels_without_keys(&self) -> Vec<ChannelId> {
+        let without_keys = self.without_keys.lock();
+        let without_keys = without_keys.unwrap_or_else(PoisonError::into_inner);
+        without_keys.iter().copied().collect()
+    }
+
+    fn record(&self, monitor: &dyn Monitor, details: Option<&ChannelDetails>) -> ChannelRecord {
+        let id = monitor.channel_id();
+        let funding = monitor.funding_outpoint();
+        let kind = kind(&monitor.channel_type());
+        let redeem_script = details.and_then(|details| details.funding_redeem_script.as_deref());
+        let keys = self.keys.find(monitor, redeem_script);
+        self.note_keys(id, kind, keys.place);
+        ChannelRecord {
+            counterparty: monitor.counterparty(),
+            ids: ChannelIds {
+                short_channel_id: details
+                    .filter(|details| details.funding_txo == Some(funding))
+                    .and_then(buried_short_channel_id),
+                funding_outpoint: Some(funding.into_bitcoin_outpoint()),
+                channel_id: Some(id),
+            },
+            update_id: monitor.latest_update_id(),
+            phase: details.map_or(ChannelPhase::Closing, phase),
+            restored: false,
+            kind,
+            channel_keys_id: match keys.place {
+                KeyPlace::ChannelKeysId(id) => Some(id),
+                KeyPlace::V2List | KeyPlace::Unknown => None,
+            },
+            value_sat: details
+                .map(|details| details.channel_value_satoshis)
+                .or(keys.channel_value_sat),
+        }
+    }
+
+    fn note_keys(&self, id: ChannelId, kind: ChannelKind, place: KeyPlace) {
+        let mut without_keys = self
+            .without_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if place != KeyPlace::Unknown || kind == ChannelKind::Other {
+            without_keys.remove(&id);
+        } else if without_keys.insert(id) {
+            log::error!("the keys of channel {id} were not found: its backup is incomplete");
+        }
+    }
+}
+
+impl WalletSource for LdkWallet {
+    fn holds_secret(
+        &self,
+        channel: &ChannelId,
+        next_revocation_number: u64,
+        secret: &[u8; 32],
+    ) -> Option<bool> {
+        self.keys
+            .holds_secret(channel, next_revocation_number, secret)
+    }
+
+    fn wallet_state(&self) -> WalletState {
+        // The monitors first: a channel that comes to be meanwhile is then in neither list or in
+        // both, and is not taken for a closed one.
+        let monitors = self.monitors.ids();
+        let details: BTreeMap<_, _> = (self.channels)()
+            .into_iter()
+            .map(|details| (details.channel_id, details))
+            .collect();
+        if !monitors.is_empty() {
+            // Takes a moment, the first time: not while LDK's monitors are locked.
+            self.keys.prepare();
+        }
+        let mut state = WalletState {
+            spendable_outputs: (self.spendable_outputs)(),
+            ..WalletState::default()
+        };
+        let mut expiries: Vec<u32> = details.values().flat_map(htlc_expiries).collect();
+        for id in monitors {
+            let details = details.get(&id);
+            self.monitors.look(id, &mut |monitor| {
+                state.channels.push(self.record(monitor, details));
+                if details.is_none() {
+                    expiries.extend(monitor.htlc_expiries());
+                }
+            });
+        }
+        state.earliest_htlc_expiry = expiries.into_iter().min();
+        let peers: BTreeSet<_> = state.channels.iter().map(|c| c.counterparty).collect();
+        state.peers = peers
+            .into_iter()
+            .map(|node_id| PeerRecord {
+                node_id,
+                addresses: self.addresses.addresses(&node_id),
+            })
+            .collect();
+        state
+    }
+}
+
+/// The place of the funding output in the chain, once a reorganisation will not change it. Until
+/// then, and for channels used without a confirmation, the funding output names the channel. Aliases
+/// are no places.
+fn buried_short_channel_id(details: &ChannelDetails) -> Option<u64> {
+    let buried = details.confirmations? >= ANTI_REORG_DELAY;
+    details.short_channel_id.filter(|_| buried)
+}
+
+/// A channel that is shutting down stays ready until it is closed: payments may still be in flight,
+/// and its state still matters.
+fn phase(details: &ChannelDetails) -> ChannelPhase {
+    use ChannelShutdownState::*;
+    if details.is_channel_ready {
+        return ChannelPhase::Ready;
+    }
+    match details.channel_shutdown_state {
+        Some(ShutdownComplete) => ChannelPhase::Closing,
+        Some(ShutdownInitiated | ResolvingHTLCs | NegotiatingClosingFee)
+            if details.short_channel_id.is_some() =>
+        {
+            ChannelPhase::Ready
+        }
+        _ => ChannelPhase::Opening,
+    }
+}
+
+fn kind(features: &ChannelTypeFeatures) -> ChannelKind {
+    if features.supports_taproot()
+        || features.supports_anchor_zero_fee_commitments()
+        || features.supports_anchors_nonzero_fee_htlc_tx()
+    {
+        ChannelKind::Other
+    } else if features.supports_anchors_zero_fee_htlc_tx() {
+        ChannelKind::Anchors
+    } else if features.supports_static_remote_key() {
+        ChannelKind::StaticRemoteKey
+    } else {
+        ChannelKind::Other
+    }
+}
+
+fn htlc_expiries(details: &ChannelDetails) -> impl Iterator<Item = u32> + '_ {
+    let inbound = details.pending_inbound_htlcs.iter().map(|h| h.cltv_expiry);
+    let outbound = details.pending_outbound_htlcs.iter().map(|h| h.cltv_expiry);
+    inbound.chain(outbound)
+}
+
+impl fmt::Debug for LdkWallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LdkWallet").finish_non_exhaustive()
+    }
+}
