@@ -1,0 +1,23 @@
+//! Real LDK nodes with peer storage in them, for the end-to-end tests and the example.
+//!
+//! [`Wallet`] is a test kit node with everything wrapped as an integrator would do it, and
+//! [`QuietNode`] one that only reads back.
+
+// Each user needs a part of it, and test code fails by panicking.
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+mod clock;
+mod quiet_node;
+mod wallet;
+mod watch;
+
+pub use clock::ManualClock;
+pub use quiet_node::QuietNode;
+pub use wallet::{keys, Begin, Wallet, WalletConfig};
+pub use watch::{backup_key, kept_for, of_peer, take_events};
