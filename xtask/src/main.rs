@@ -1,0 +1,43 @@
+//! The project's commands, so that a developer and CI type the same: `cargo xtask help`.
+
+mod fuzz;
+mod native;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use shell::{cargo, run, step, Outcome};
+
+const HELP: &str = "\
+cargo xtask test                            all tests, and Bitcoin Core's word on their chains
+cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
+cargo xtask bench [arguments of cargo bench]
+cargo xtask help";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Outcome {
+    let (command, rest) = args
+        .split_first()
+        .map_or(("help", args), |(c, rest)| (c, rest));
+    match command {
+        "test" if rest.is_empty() => test::test(),
+        "fuzz" => fuzz::fuzz(&fuzz::Options::parse(rest)?),
+        "bench" => step("benches", || run(cargo().arg("bench").args(rest))),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("unknown: {}\n{HELP}", args.join(" "))),
+    }
+}

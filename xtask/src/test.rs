@@ -1,0 +1,42 @@
+//! `cargo xtask test`: every test of the project, and Bitcoin Core's judgement of their chains.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::native;
+use crate::shell::{cargo, root, run, step, Outcome};
+
+// Always named alone, never built together with the rest of the workspace: then its dependencies
+// have the same features in every command, and the consensus library is built only once.
+const REPLAY: &str = "consensus-replay";
+
+pub fn test() -> Outcome {
+    step("cmake and Boost", native::ensure)?;
+
+    // The test kit writes each test's chain to the directory that TESTKIT_CHAINS names.
+    let chains = root().join("target/test-chains");
+    empty(&chains)?;
+    step("tests", || {
+        run(cargo()
+            .args(["test", "--workspace", "--exclude", REPLAY])
+            .env("TESTKIT_CHAINS", &chains))
+    })?;
+
+    step("tests of the replay", || {
+        run(cargo().args(["test", "--package", REPLAY]))
+    })?;
+    step("replay of the chains", || {
+        run(cargo()
+            .args(["run", "--quiet", "--package", REPLAY, "--"])
+            .arg(&chains))
+    })
+}
+
+fn empty(dir: &Path) -> Outcome {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(dir),
+    }
+    .map_err(|error| format!("{}: {error}", dir.display()))
+}
