@@ -310,7 +310,17 @@ impl Engine {
             return Proof::Unchecked;
         }
         let source = read(&self.source).clone();
-        match source.and_then(|source| source.holds_secret(id, theirs.next_remote, secret)) {
+        let ask = || {
+            source
+                .as_ref()?
+                .holds_secret(id, theirs.next_remote, secret)
+        };
+        // A channel that has just come to be may not have been looked at yet.
+        let known = ask().or_else(|| {
+            self.refresh();
+            ask()
+        });
+        match known {
             Some(true) => Proof::Valid,
             Some(false) => Proof::Invalid,
             None => Proof::Unchecked,
