@@ -29,6 +29,19 @@ fn a_second_opener_is_refused() {
     open(dir.path());
 }
 
+/// The order in which the connections are closed decides it, so once is not enough.
+#[test]
+fn closing_empties_the_log_also_after_something_was_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=100 {
+        let (store, _) = open(dir.path());
+        store.apply(vec![slot(1, round, 100)]).unwrap();
+        assert!(store.slot(&node(1)).unwrap().is_some());
+        store.close();
+        assert_eq!(file_bytes(dir.path()).1.len(), 0, "round {round}");
+    }
+}
+
 #[test]
 fn a_directory_of_another_node_or_network_is_refused_and_left_alone() {
     let dir = filled();

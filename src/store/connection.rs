@@ -82,9 +82,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.execute_batch(&format!(
-        "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -{CACHE_KIB};"
-    ))?;
+    connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;")?;
     Ok(connection)
 }
 
@@ -99,7 +97,8 @@ pub(super) fn make_writer(connection: &Connection) -> Result<(), StoreError> {
          PRAGMA fullfsync = ON;
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA foreign_keys = ON;
-         PRAGMA journal_size_limit = {LOG_SIZE_LIMIT};",
+         PRAGMA journal_size_limit = {LOG_SIZE_LIMIT};
+         PRAGMA cache_size = -{CACHE_KIB};",
     ))?;
     // SQLite opens a file that may not be written without a word.
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
@@ -108,7 +107,9 @@ pub(super) fn make_writer(connection: &Connection) -> Result<(), StoreError> {
 
 /// Makes a connection that [`open`] gave the reader.
 pub(super) fn make_reader(connection: &Connection) -> Result<(), StoreError> {
-    connection.execute_batch("PRAGMA query_only = ON;")?;
+    connection.execute_batch(&format!(
+        "PRAGMA query_only = ON; PRAGMA cache_size = -{CACHE_KIB};"
+    ))?;
     Ok(())
 }
 

@@ -207,8 +207,9 @@ impl Store {
     ///
     /// From a callback it does not wait: the writer thread ends after what is queued.
     pub fn close(&self) {
-        self.queue.close();
+        // The reader first: the connection that is closed last empties the log, and only the writer may.
         drop(self.reader().take());
+        self.queue.close();
         let writer = self
             .writer
             .lock()
