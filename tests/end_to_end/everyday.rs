@@ -19,8 +19,10 @@ fn each_keeps_the_backup_of_the_other_and_returns_it_at_the_next_connection() {
     // The channel is known from now on, so its reestablishment ends the wait for an old backup.
     alice.reconnect(&bob.node);
     pay(&alice.node, &bob.node, 1_000_000);
-    assert!(alice.storage.on_background(DEADLINE).complete);
-    assert!(bob.storage.on_background(DEADLINE).complete);
+    for (wallet, peer) in [(&alice, &bob), (&bob, &alice)] {
+        assert!(wallet.storage.on_background(DEADLINE).complete);
+        wait_arrived(wallet, peer);
+    }
 
     alice.reconnect(&bob.node);
 
@@ -34,4 +36,13 @@ fn each_keeps_the_backup_of_the_other_and_returns_it_at_the_next_connection() {
     }
     pay(&bob.node, &alice.node, 1_000_000);
     assert!(alice.storage.alarms().is_empty() && bob.storage.alarms().is_empty());
+}
+
+/// What is sent is still on its way; a disconnection now would lose it.
+fn wait_arrived(from: &Wallet, to: &Wallet) {
+    let count = |names: Vec<String>| names.iter().filter(|name| *name == "PeerStorage").count();
+    wait_until("what was sent to arrive", DEADLINE, || {
+        count(to.node.wire().received_from(&from.node.id()))
+            == count(from.node.wire().sent_to(&to.node.id()))
+    });
 }

@@ -52,7 +52,9 @@ use plug::Plug;
 use wallet::Wallet;
 
 /// So much of its log a node prints when the test fails.
-const LINES_ON_FAILURE: usize = 60;
+const LINES_ON_FAILURE: usize = 25;
+/// And as much of each.
+const CHARS_ON_FAILURE: usize = 160;
 
 /// A running node. Dropping it stops it.
 pub struct Node {
@@ -423,6 +425,7 @@ impl Drop for Node {
             let from = lines.len().saturating_sub(LINES_ON_FAILURE);
             eprintln!("--- the last of {}'s log", self.name());
             for line in &lines[from..] {
+                let line: String = line.chars().take(CHARS_ON_FAILURE).collect();
                 eprintln!("{line}");
             }
         }

@@ -86,12 +86,14 @@ pub fn open_channel_pushing(
     id
 }
 
-/// Pays over the direct channel, and waits until `a` has the preimage and `b` the money.
+/// Pays over the direct channel, and waits until `a` has the preimage, `b` the money, and the
+/// channel nothing left to do for this payment.
 #[track_caller]
 pub fn pay(a: &Node, b: &Node, msat: u64) {
     let mark = b.events().len();
     let hash = send(a, b, msat, false);
     wait_sent(a, hash);
+    wait_until_gone(a, hash);
     b.wait_event("the payment to be claimed", mark, |event| match event {
         Event::PaymentClaimed { payment_hash, .. } if *payment_hash == hash => Some(()),
         _ => None,
@@ -189,11 +191,24 @@ pub fn request_payment(payee: &Node, msat: u64) -> PaymentRequest {
     PaymentRequest { hash, secret, msat }
 }
 
-/// Pays a neighbour in another process, and waits until `payer` has the preimage.
+/// Pays a neighbour in another process, and waits until `payer` has the preimage and the channel
+/// nothing left to do for this payment.
 #[track_caller]
 pub fn pay_request(payer: &Node, payee: &PublicKey, request: PaymentRequest) {
     send_request(payer, payee, request);
     wait_sent(payer, request.hash);
+    wait_until_gone(payer, request.hash);
+}
+
+/// The preimage comes before the HTLC has left the commitment transactions. The payer's channel
+/// forgets it with the last message of that exchange, so both monitors stand still after it.
+#[track_caller]
+fn wait_until_gone(payer: &Node, hash: PaymentHash) {
+    wait_until("the HTLC to be gone", DEADLINE, || {
+        let channels = payer.channel_manager().list_channels();
+        let mut htlcs = channels.iter().flat_map(|c| &c.pending_outbound_htlcs);
+        htlcs.all(|htlc| htlc.payment_hash != hash)
+    });
 }
 
 fn send(a: &Node, b: &Node, msat: u64, hold: bool) -> PaymentHash {
