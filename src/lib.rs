@@ -45,6 +45,7 @@
 pub mod backup;
 pub mod exchange;
 pub mod ldk;
+mod locks;
 pub mod service;
 pub mod store;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
@@ -22,6 +22,7 @@ use super::openings::Openings;
 use super::seen::{Seen, SeenReestablish};
 use crate::backup::MAX_BLOB;
 use crate::exchange::{Inbound, Outbound, PeerFeatures, Verdict};
+use crate::locks::lock;
 use crate::service::{Engine, Offered, Outgoing};
 
 /// Speaks peer storage (BOLT #1, types 7 and 9) for a node, and keeps the messages of the node's own
@@ -423,10 +424,6 @@ fn fits(data: &[u8]) -> bool {
         log::error!("a blob of {} bytes cannot be sent", data.len());
     }
     fits
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<H: Deref> fmt::Debug for PeerStorageHandler<H>

@@ -6,7 +6,7 @@ mod monitors;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::chain::channelmonitor::ANTI_REORG_DELAY;
@@ -22,6 +22,7 @@ pub use monitors::{Monitor, Monitors};
 
 use crate::backup::{ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, PeerRecord};
 use crate::exchange::WalletState;
+use crate::locks::lock;
 use crate::service::WalletSource;
 use keys::{KeyFinder, KeyPlace};
 use monitors::Shared;
@@ -95,9 +96,7 @@ impl LdkWallet {
     /// but a wallet that has lost everything else could not sweep its output. Not to be expected
     /// with LDK's `KeysManager`; logged as an error as well.
     pub fn channels_without_keys(&self) -> Vec<ChannelId> {
-        let without_keys = self.without_keys.lock();
-        let without_keys = without_keys.unwrap_or_else(PoisonError::into_inner);
-        without_keys.iter().copied().collect()
+        lock(&self.without_keys).iter().copied().collect()
     }
 
     fn record(&self, monitor: &dyn Monitor, details: Option<&ChannelDetails>) -> ChannelRecord {
@@ -131,10 +130,7 @@ impl LdkWallet {
     }
 
     fn note_keys(&self, id: ChannelId, kind: ChannelKind, place: KeyPlace) {
-        let mut without_keys = self
-            .without_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut without_keys = lock(&self.without_keys);
         if place != KeyPlace::Unknown || kind == ChannelKind::Other {
             without_keys.remove(&id);
         } else if without_keys.insert(id) {

@@ -1,9 +1,10 @@
 //! Where the time comes from.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::exchange::Time;
+use crate::locks::lock;
 
 /// A clock. Wallets use [`SystemClock`]; tests and simulators bring their own.
 pub trait Clock: Send + Sync {
@@ -37,7 +38,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Time {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         let steady = Instant::now();
         let passed = steady.saturating_duration_since(last.0);
         *last = (steady, (last.1 + passed).max(since_epoch()));

@@ -13,42 +13,32 @@
 //! `refreshing` is held while the source reads the live state, with LDK's locks: no one may wait for
 //! it who holds a lock that the source needs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+mod desk;
+mod outbox;
+mod spend_guard;
+mod worker;
+
+use std::sync::{Arc, Condvar, Mutex, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::OutPoint;
-use chacha20poly1305::aead::rand_core::RngCore;
-use chacha20poly1305::aead::OsRng;
 use lightning::ln::types::ChannelId;
 
+use self::desk::Desk;
+pub(crate) use self::outbox::Outgoing;
+use self::outbox::{Envelope, Outbox};
+use self::spend_guard::SpendGuard;
 use super::clock::Clock;
-use super::jobs::{jobs, keep_last_blobs, Job};
+use super::jobs::jobs;
 use super::stamps::DurableStamps;
 use super::WalletSource;
-use crate::backup::{self, BackupKey, ChannelIds, Padding, Revision, Snapshot, Tier};
+use crate::backup::{BackupKey, ChannelIds, Padding};
 use crate::exchange::{
-    Action, ConnectionId, Exchange, Inbound, Numbers, Outbound, PeerFeatures, Proof, Record, Time,
-    Verdict, WalletState,
+    Exchange, Inbound, Numbers, Outbound, PeerFeatures, Proof, Time, Verdict, WalletState,
 };
+use crate::locks::{lock, read, write};
 use crate::store::{Store, StoreError};
-
-/// So many bytes of peers' blobs may wait for the worker.
-const MOST_WAITING: usize = 256 * 1024;
-/// A failed write is tried again after this.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// A message of ours for a peer.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Outgoing {
-    /// `peer_storage` (type 7)
-    Storage(Vec<u8>),
-    /// `warning` (type 1)
-    Warning(String),
-}
 
 /// A message of a peer, as the engine is asked about it. No `Debug`: of the secret nothing may be logged.
 #[derive(Clone, Copy)]
@@ -67,13 +57,6 @@ impl From<Inbound> for Offered {
     }
 }
 
-/// A message, and the one connection that it may leave on.
-struct Envelope {
-    peer: PublicKey,
-    connection: Option<ConnectionId>,
-    message: Outgoing,
-}
-
 pub(crate) struct Engine {
     exchange: Mutex<Exchange>,
     pub(super) store: Store,
@@ -87,69 +70,13 @@ pub(crate) struct Engine {
     work: Condvar,
     /// The worker has finished something.
     done: Condvar,
-    outbox: Mutex<Vec<Envelope>>,
+    outbox: Outbox,
     /// Held while the live state is read and handed in: an older reading must not overtake a newer.
     refreshing: Mutex<()>,
     stamps: Mutex<DurableStamps>,
     source: RwLock<Option<Arc<dyn WalletSource>>>,
     waker: RwLock<Option<Arc<dyn Fn() + Send + Sync>>>,
-    /// A copy of [`Exchange::holding`] for the broadcaster, which must not wait for a lock.
-    holding: AtomicBool,
-    /// The live state was compared with our records. Until then nobody knows whether it is stale.
-    compared: AtomicBool,
-    /// Funding outputs of all channels ever seen here: what a guarded broadcaster must not spend.
-    funding: RwLock<BTreeSet<OutPoint>>,
-    /// Of these, those of disputed channels: not to be spent, alarm or no alarm.
-    disputed: RwLock<BTreeSet<OutPoint>>,
-}
-
-/// What waits for the worker.
-#[derive(Default)]
-struct Desk {
-    jobs: VecDeque<Job>,
-    /// Blobs kept for peers that are in `jobs` or being written.
-    unsaved: BTreeMap<PublicKey, Arc<[u8]>>,
-    wallet_is_dirty: bool,
-    /// Channels whose monitors were archived: their outputs are swept and buried.
-    archived: Vec<ChannelIds>,
-    /// Messages of the node that were held may leave now.
-    gate_has_opened: bool,
-    wake_at: Option<Time>,
-    /// How many threads have taken something from here and are not done with it.
-    busy: usize,
-    stopping: bool,
-    /// The worker thread is gone, at the end or by a panic.
-    ended: bool,
-    /// Records that could not be written while stopping.
-    lost: usize,
-    /// Peers that were told on their present connection that nothing is kept any more.
-    refused: BTreeSet<PublicKey>,
-    /// Why the last write failed; none: it did not.
-    failure: Option<StoreError>,
-    retry_at: Option<Instant>,
-}
-
-impl Desk {
-    /// Nothing is written or pushed any more, apart from what waits.
-    fn is_closed(&self) -> bool {
-        self.stopping || self.ended
-    }
-
-    /// The peers' blobs among the jobs, in bytes.
-    fn waiting_bytes(&self) -> usize {
-        let records = self.jobs.iter().flat_map(|job| &job.records);
-        let len = |record: &Record| match record {
-            Record::Slot { blob, .. } => blob.len(),
-            _ => 0,
-        };
-        records.map(len).sum()
-    }
-
-    /// How long nothing is to be written after a failure.
-    fn retry_in(&self) -> Option<Duration> {
-        let at = self.retry_at?;
-        Some(at.saturating_duration_since(Instant::now()))
-    }
+    spend_guard: SpendGuard,
 }
 
 impl Engine {
@@ -160,11 +87,7 @@ impl Engine {
         padding: Padding,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let holding = exchange.holding();
-        let funding = exchange
-            .snapshot()
-            .map(|s| funding_outpoints(&s.channels))
-            .unwrap_or_default();
+        let spend_guard = SpendGuard::new(&exchange);
         Engine {
             exchange: Mutex::new(exchange),
             store,
@@ -175,15 +98,12 @@ impl Engine {
             writing: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
-            outbox: Mutex::default(),
+            outbox: Outbox::default(),
             refreshing: Mutex::default(),
             stamps: Mutex::default(),
             source: RwLock::default(),
             waker: RwLock::default(),
-            holding: AtomicBool::new(holding),
-            compared: AtomicBool::new(false),
-            funding: RwLock::new(funding),
-            disputed: RwLock::default(),
+            spend_guard,
         }
     }
 
@@ -221,7 +141,7 @@ impl Engine {
     pub fn disconnected(&self, peer: PublicKey) {
         self.input(|exchange, now| exchange.disconnected(now, peer));
         lock(&self.desk).refused.remove(&peer);
-        lock(&self.outbox).retain(|envelope| envelope.peer != peer);
+        self.outbox.disconnected(&peer);
     }
 
     /// LDK's own handler had kept a blob for the peer.
@@ -252,7 +172,7 @@ impl Engine {
         }
         if desk.refused.insert(peer) {
             drop(desk);
-            lock(&self.outbox).push(Envelope {
+            self.outbox.put(Envelope {
                 peer,
                 connection: None,
                 message: Outgoing::Warning("peer_storage is not kept at present".to_owned()),
@@ -330,7 +250,7 @@ impl Engine {
     /// Our own messages that wait to be sent. What was meant for an earlier connection is dropped:
     /// the present one has to be read back first (safety rule 1).
     pub fn take_outbox(&self) -> Vec<(PublicKey, Outgoing)> {
-        let taken = std::mem::take(&mut *lock(&self.outbox));
+        let taken = self.outbox.take();
         if taken.is_empty() {
             return Vec::new();
         }
@@ -372,29 +292,17 @@ impl Engine {
 
     /// A channel has this funding output.
     pub fn funding_outpoint(&self, outpoint: OutPoint) {
-        write(&self.funding).insert(outpoint);
+        self.spend_guard.learn_outpoint(outpoint);
     }
 
     /// Whether channels are held.
     pub fn holding(&self) -> bool {
-        self.holding.load(Ordering::SeqCst)
+        self.spend_guard.holding()
     }
 
     /// Whether this output must not be spent now.
-    ///
-    /// | attached | alarm | not to be spent |
-    /// |---|---|---|
-    /// | no | no | funding outputs: LDK may want to go on chain while it loads, with a state that was not compared with our records yet |
-    /// | no | yes | anything: the alarm may be about a channel that no record of ours names |
-    /// | yes | yes | funding outputs |
-    /// | yes | no | those of disputed channels |
     pub fn forbids_spend_of(&self, outpoint: &OutPoint) -> bool {
-        let (compared, holding) = (self.compared.load(Ordering::SeqCst), self.holding());
-        match (compared, holding) {
-            (false, true) => true,
-            (false, false) | (true, true) => read(&self.funding).contains(outpoint),
-            (true, false) => read(&self.disputed).contains(outpoint),
-        }
+        self.spend_guard.forbids(outpoint)
     }
 
     // ---- what the service calls -------------------------------------------------------------
@@ -405,41 +313,26 @@ impl Engine {
         let mut exchange = lock(&self.exchange);
         let result = input(&mut exchange, now);
         let jobs = jobs(exchange.take_actions());
-        let holding = exchange.holding();
-        self.note_disputed(&exchange);
-        let held_before = self.holding.swap(holding, Ordering::SeqCst);
+        let hold_has_ended = self.spend_guard.follow(&exchange);
         // Under the exchange's lock still, so that jobs stand in the order of the inputs.
         let mut desk = lock(&self.desk);
         if desk.is_closed() {
             // The gates still work; nothing is written or pushed any more.
             return result;
         }
-        desk.gate_has_opened |= held_before && !holding;
+        desk.gate_has_opened |= hold_has_ended;
         // What is due already stays due: the exchange speaks of the future alone.
         let due = desk.wake_at.filter(|at| now >= *at);
         let wake_at = due.or(exchange.wake_at(now));
         let wake = !jobs.is_empty() || wake_at != desk.wake_at || desk.gate_has_opened;
         desk.wake_at = wake_at;
         for job in jobs {
-            for record in &job.records {
-                if let Record::Slot { peer, blob } = record {
-                    desk.unsaved.insert(*peer, blob.clone());
-                }
-            }
-            desk.jobs.push_back(job);
+            desk.put(job);
         }
         if wake {
             self.work.notify_one();
         }
         result
-    }
-
-    /// Before an alarm ends, its channel is guarded by itself.
-    fn note_disputed(&self, exchange: &Exchange) {
-        let disputed = exchange.disputed_funding();
-        if *read(&self.disputed) != disputed {
-            *write(&self.disputed) = disputed;
-        }
     }
 
     /// Looks without touching.
@@ -451,7 +344,7 @@ impl Engine {
     pub fn attach(&self, source: Arc<dyn WalletSource>) {
         *write(&self.source) = Some(source);
         self.refresh();
-        self.compared.store(true, Ordering::SeqCst);
+        self.spend_guard.live_state_was_compared();
     }
 
     pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
@@ -471,7 +364,7 @@ impl Engine {
     /// Waits until everything is durable and handed to the peers' connections, or the budget ends.
     /// Whether all was done.
     pub fn flush(&self, budget: Duration) -> bool {
-        self.wait(budget, || lock(&self.outbox).is_empty())
+        self.wait(budget, || self.outbox.is_empty())
     }
 
     /// Waits until the worker has nothing to do, or the budget ends.
@@ -484,9 +377,7 @@ impl Engine {
         let deadline = Instant::now().checked_add(budget);
         let mut desk = lock(&self.desk);
         loop {
-            let idle = desk.jobs.is_empty() && desk.busy == 0 && !desk.wallet_is_dirty;
-            let written = desk.lost == 0 && desk.failure.is_none();
-            let done = idle && written && also();
+            let done = desk.is_clear() && also();
             // Without a worker nothing changes any more.
             if done || desk.ended {
                 return done;
@@ -510,199 +401,9 @@ impl Engine {
     pub fn stop(&self) {
         lock(&self.desk).stopping = true;
         self.work.notify_one();
-        // Nothing will be compared any more; what was known to be stale stays held.
-        if !self.holding() {
-            self.compared.store(true, Ordering::SeqCst);
-        }
+        self.spend_guard.node_has_gone();
         *write(&self.source) = None;
         *write(&self.waker) = None;
-    }
-
-    // ---- the worker -------------------------------------------------------------------------
-
-    /// The worker thread: returns after [`stop`](Self::stop).
-    pub fn work(&self) {
-        let _ending = Ending(self);
-        while let Some(errand) = self.next_errand() {
-            match errand {
-                Errand::Refresh => self.refresh_by(|source| {
-                    survive("the wallet's state could not be read", || {
-                        source.wallet_state()
-                    })
-                }),
-                Errand::Tick => {
-                    self.input(|exchange, now| exchange.tick(now));
-                    // The time may have opened a gate.
-                    self.wake_and_survive();
-                }
-                Errand::Wake => self.wake_and_survive(),
-                Errand::Write => {
-                    if self.write() {
-                        self.wake_and_survive();
-                    }
-                }
-            }
-            self.no_longer_busy();
-        }
-    }
-
-    fn wake_and_survive(&self) {
-        survive("the waker failed", || self.wake());
-    }
-
-    fn next_errand(&self) -> Option<Errand> {
-        let mut desk = lock(&self.desk);
-        loop {
-            let retry_in = desk.retry_in();
-            let may_write = desk.stopping || retry_in.is_none_or(|left| left.is_zero());
-            let now = self.clock.now();
-            let errand = if desk.wallet_is_dirty {
-                desk.wallet_is_dirty = false;
-                Some(Errand::Refresh)
-            } else if std::mem::take(&mut desk.gate_has_opened) {
-                Some(Errand::Wake)
-            } else if !desk.jobs.is_empty() && may_write {
-                Some(Errand::Write)
-            } else if desk.stopping {
-                return None;
-            } else if desk.wake_at.is_some_and(|at| now >= at) {
-                desk.wake_at = None;
-                Some(Errand::Tick)
-            } else {
-                None
-            };
-            if errand.is_some() {
-                desk.busy += 1;
-                return errand;
-            }
-            let retry = retry_in.filter(|_| !desk.jobs.is_empty());
-            let wait = desk
-                .wake_at
-                .map(|at| at.since(now))
-                .into_iter()
-                .chain(retry)
-                .min();
-            desk = match wait {
-                None => self.work.wait(desk).unwrap_or_else(PoisonError::into_inner),
-                Some(wait) => self
-                    .work
-                    .wait_timeout(desk, wait)
-                    .map_or_else(|error| error.into_inner().0, |result| result.0),
-            };
-        }
-    }
-
-    fn no_longer_busy(&self) {
-        lock(&self.desk).busy -= 1;
-        self.done.notify_all();
-    }
-
-    /// Writes in the worker's place where too much waits for it. Unlike the worker it is called by
-    /// LDK with locks held, so it waits for the disk alone, never for the worker, who may be waiting
-    /// for those locks.
-    fn relieve_the_worker(&self) {
-        let mut desk = lock(&self.desk);
-        let is_failing = desk.retry_in().is_some_and(|left| !left.is_zero());
-        if desk.waiting_bytes() <= MOST_WAITING || is_failing {
-            return;
-        }
-        desk.busy += 1;
-        drop(desk);
-        if self.write() {
-            // Not from here: the worker wakes LDK.
-            lock(&self.desk).gate_has_opened = true;
-            self.work.notify_one();
-        }
-        self.no_longer_busy();
-    }
-
-    /// Makes all records durable, and only then does what was to follow. What cannot be written
-    /// stays in front of the queue: nothing is lost, and nothing overtakes it. Whether messages now
-    /// wait in the outbox.
-    fn write(&self) -> bool {
-        let _in_order = lock(&self.writing);
-        let mut jobs: Vec<_> = lock(&self.desk).jobs.drain(..).collect();
-        let records: Vec<_> = jobs
-            .iter()
-            .flat_map(|job| job.records.iter().cloned())
-            .collect();
-        let written = if records.is_empty() {
-            Ok(())
-        } else {
-            self.store.apply(records)
-        };
-        let mut desk = lock(&self.desk);
-        if let Err(error) = written {
-            log::error!("cannot write to the data directory: {error}");
-            desk.retry_at = Some(Instant::now() + RETRY);
-            desk.failure = Some(error);
-            if desk.is_closed() {
-                let lost: usize = jobs.iter().map(|job| job.records.len()).sum();
-                log::error!("{lost} records are lost, for the worker has to end");
-                desk.lost += lost;
-                return false;
-            }
-            jobs.into_iter()
-                .rev()
-                .for_each(|job| desk.jobs.push_front(job));
-            keep_last_blobs(&mut desk.jobs);
-            return false;
-        }
-        desk.failure = None;
-        desk.retry_at = None;
-        for record in jobs.iter().flat_map(|job| &job.records) {
-            if let Record::Slot { peer, blob } = record {
-                if desk
-                    .unsaved
-                    .get(peer)
-                    .is_some_and(|unsaved| Arc::ptr_eq(unsaved, blob))
-                {
-                    desk.unsaved.remove(peer);
-                }
-            }
-        }
-        drop(desk);
-        let actions: Vec<_> = jobs.iter_mut().flat_map(|job| job.then.drain(..)).collect();
-        self.send(actions)
-    }
-
-    /// Has LDK ask for messages, outside of all our locks.
-    pub fn wake(&self) {
-        let waker = read(&self.waker).clone();
-        if let Some(waker) = waker {
-            waker();
-        }
-    }
-
-    /// Puts messages into the outbox. Whether there were any.
-    fn send(&self, actions: Vec<Action>) -> bool {
-        let mut sealed = Sealed::default();
-        let mut any = false;
-        for action in actions {
-            let (peer, connection, message) = match action {
-                Action::Push {
-                    peer,
-                    connection,
-                    snapshot,
-                    tier,
-                    capacity,
-                } => {
-                    let Some(blob) = sealed.blob(self, &snapshot, tier, capacity) else {
-                        continue;
-                    };
-                    (peer, Some(connection), Outgoing::Storage(blob))
-                }
-                Action::Warn { peer, text } => (peer, None, Outgoing::Warning(text)),
-                Action::Persist(_) => continue,
-            };
-            lock(&self.outbox).push(Envelope {
-                peer,
-                connection,
-                message,
-            });
-            any = true;
-        }
-        any
     }
 
     /// Takes the live state of this moment.
@@ -728,7 +429,7 @@ impl Engine {
         // archived is known here to be resolved.
         let archived = std::mem::take(&mut lock(&self.desk).archived);
         if let Some(state) = &state {
-            write(&self.funding).extend(funding_outpoints(&state.channels));
+            self.spend_guard.learn(&state.channels);
         }
         if state.is_none() && archived.is_empty() {
             return;
@@ -748,95 +449,4 @@ impl Engine {
         let being_read = || matches!(self.refreshing.try_lock(), Err(TryLockError::WouldBlock));
         lock(&self.desk).wallet_is_dirty || being_read()
     }
-
-    fn seal(&self, snapshot: &Snapshot, tier: Tier, capacity: usize) -> Option<Vec<u8>> {
-        let encoded = backup::encode(snapshot, tier, capacity).ok()?;
-        let mut nonce = [0; 24];
-        if let Err(error) = OsRng.try_fill_bytes(&mut nonce) {
-            log::error!("the system gives no random numbers, so nothing is sealed: {error}");
-            return None;
-        }
-        self.key
-            .seal(&encoded.plaintext, self.padding, capacity, nonce)
-            .ok()
-    }
-}
-
-/// Runs code of the host on the worker's thread: its panic must not end the thread, or peers' blobs
-/// would go on being taken and never be written.
-fn survive<R>(what: &str, run: impl FnOnce() -> R) -> Option<R> {
-    let result = catch_unwind(AssertUnwindSafe(run));
-    if result.is_err() {
-        log::error!("{what}: it panicked");
-    }
-    result.ok()
-}
-
-/// Notes that the worker thread ends, however it does.
-struct Ending<'a>(&'a Engine);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        let mut desk = lock(&self.0.desk);
-        desk.ended = true;
-        if !desk.stopping {
-            log::error!("the worker thread has ended: nothing is written or pushed any more");
-            desk.failure = Some(StoreError::Io("the worker thread has ended".to_owned()));
-        }
-        drop(desk);
-        self.0.done.notify_all();
-    }
-}
-
-enum Errand {
-    Refresh,
-    Tick,
-    Wake,
-    Write,
-}
-
-/// The last blob sealed: the same one goes to many peers.
-#[derive(Default)]
-struct Sealed {
-    of: Option<(Revision, Tier, usize)>,
-    blob: Option<Vec<u8>>,
-}
-
-impl Sealed {
-    fn blob(
-        &mut self,
-        engine: &Engine,
-        snapshot: &Snapshot,
-        tier: Tier,
-        capacity: usize,
-    ) -> Option<Vec<u8>> {
-        let of = Some((snapshot.revision, tier, capacity));
-        if self.of != of {
-            self.blob = engine.seal(snapshot, tier, capacity);
-            self.of = of;
-        }
-        self.blob.clone()
-    }
-}
-
-fn funding_outpoints(channels: &[backup::ChannelRecord]) -> BTreeSet<OutPoint> {
-    channels
-        .iter()
-        .filter_map(|channel| channel.ids.funding_outpoint)
-        .collect()
-}
-
-// A panic elsewhere leaves the state of this project whole: every input is applied completely or the
-// process is gone. So poisoned locks are used on.
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

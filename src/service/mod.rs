@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use crate::exchange::{
     Alarm, AlarmId, Event, Exchange, Past, PastError, Resolution, ResolveError, RestoreReport,
     StoragePolicy, WalletState,
 };
+use crate::locks::lock;
 use crate::store::{EventId, Owner, Store, StoreError};
 
 /// Where the live state of the wallet comes from.
@@ -377,11 +378,7 @@ impl Worker {
 
     fn end(&self) {
         self.engine.stop();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // The last clone may be dropped by the waker, on the worker's own thread.
             if thread.thread().id() != std::thread::current().id() {

@@ -29,7 +29,7 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{mpsc, Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::backup::{BackupKey, InstallationId, Revision};
 use crate::exchange::Event;
 use crate::exchange::{Record, SavedState};
+use crate::locks::lock;
 use lock::DirectoryLock;
 use writer::{Done, Queue, Work, Writer};
 
@@ -210,11 +211,7 @@ impl Store {
         // The reader first: the connection that is closed last empties the log, and only the writer may.
         drop(self.reader().take());
         self.queue.close();
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let writer = lock(&self.writer).take();
         if let Some(writer) = writer.filter(|_| !self.on_writer_thread()) {
             if writer.join().is_err() {
                 log::error!("store: the writer thread panicked");
@@ -244,7 +241,7 @@ impl Store {
     }
 
     fn reader(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reader)
     }
 
     fn on_writer_thread(&self) -> bool {

@@ -17,6 +17,7 @@ use super::lock::DirectoryLock;
 use super::{records, EventId};
 use crate::backup::BackupKey;
 use crate::exchange::Record;
+use crate::locks::lock;
 
 /// One transaction takes at most so many submissions ...
 const BATCH_SUBMISSIONS: usize = 64;
@@ -171,9 +172,8 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    // A thread that panicked left nothing half done: each change above is a few assignments.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -7,7 +7,7 @@
 //! switched to v2 keys has channels of both kinds, so this is decided for each channel.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bitcoin::absolute::LockTime;
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1, SecretKey};
@@ -21,6 +21,7 @@ use lightning::sign::{
 };
 
 use super::monitors::Monitor;
+use crate::locks::lock;
 
 /// The index of a channel's first state (BOLT #3).
 const FIRST_INDEX: u64 = (1 << 48) - 1;
@@ -125,7 +126,7 @@ impl KeyFinder {
     }
 
     fn found(&self) -> std::sync::MutexGuard<'_, BTreeMap<(ChannelId, OutPoint), FoundKeys>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.found)
     }
 
     fn look(&self, monitor: &dyn Monitor, redeem_script: Option<&Script>) -> FoundKeys {
