@@ -27,6 +27,8 @@ pub const OWN_REESTABLISH_WAIT: Duration = Duration::from_secs(2);
 /// would send their 136 at the same moment, and the numbers alone would warn neither in time. Phones
 /// dial, and it is their database that is put back.
 const DIALLED_WAIT: Duration = Duration::from_secs(2);
+/// So many channels may come to be on one connection: a peer must not fill the memory with openings.
+const MOST_FRESH: usize = 1024;
 
 /// The numbers of a `channel_reestablish` (BOLT #2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +229,7 @@ impl Gate {
                 self.keep_unless(self.is_checked(&id))
             }
             Inbound::Error(_) => self.keep_unless(self.channels.values().all(|c| c.checked)),
-            Inbound::Opening(_) if holding => Verdict::Drop,
+            Inbound::Opening(_) if holding || self.fresh.len() >= MOST_FRESH => Verdict::Drop,
             Inbound::Opening(id) => {
                 self.fresh.insert(id);
                 Verdict::Forward
@@ -282,5 +284,22 @@ impl ChannelGate {
     /// a second one concerns that channel alone.
     fn looks_stale(&self, theirs: &Numbers) -> bool {
         !self.checked && self.ours.stale_against(theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openings_of_a_peer_do_not_fill_the_memory() {
+        let mut gate = Gate::new(Time::default());
+        let mut opening = |n: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            gate.inbound(false, false, Inbound::Opening(ChannelId(id)))
+        };
+        assert!((0..MOST_FRESH).all(|n| opening(n) == Verdict::Forward));
+        assert_eq!(opening(MOST_FRESH), Verdict::Drop);
     }
 }
