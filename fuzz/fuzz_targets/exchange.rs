@@ -165,11 +165,13 @@ impl Host {
 
     fn connect(&mut self, peer: PublicKey, b: u8) {
         let snapshot = self.exchange.snapshot();
+        // A channel that is resolved stands in the snapshot until the next one is made.
+        let is_over = |ids: &ChannelIds| self.saved.resolved.iter().any(|r| r.matches(ids));
         let mut known = snapshot.iter().flat_map(|s| &s.channels);
         let link = Link {
             connected_at: self.now,
             heard: false,
-            channel_known: known.any(|c| c.counterparty == peer),
+            channel_known: known.any(|c| c.counterparty == peer && !is_over(&c.ids)),
         };
         self.links.insert(peer, link);
         let features = PeerFeatures {
