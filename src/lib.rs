@@ -20,6 +20,7 @@
 //! * [`store`]: the SQLite database. The only SQL.
 //! * [`ldk`]: the decorators of an LDK node.
 //! * [`service`]: [`PeerStorage`], which ties them together.
+//! * [`recovery`]: how a recovery sees the chain.
 //!
 //! # What the app has to say
 //!
@@ -46,6 +47,7 @@ pub mod backup;
 pub mod exchange;
 pub mod ldk;
 mod locks;
+pub mod recovery;
 pub mod service;
 pub mod store;
 

@@ -12,11 +12,13 @@
     clippy::panic
 )]
 
+mod chain_source;
 mod clock;
 mod quiet_node;
 mod wallet;
 mod watch;
 
+pub use chain_source::OwnChainSource;
 pub use clock::ManualClock;
 pub use quiet_node::QuietNode;
 pub use wallet::{keys, Begin, Wallet, WalletConfig};

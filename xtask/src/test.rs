@@ -11,6 +11,9 @@ use crate::shell::{cargo, root, run, step, Outcome};
 // have the same features in every command, and the consensus library is built only once.
 const REPLAY: &str = "consensus-replay";
 
+// All of the core's. A plain `cargo test` goes without, and leaves out the tests that need them.
+const EVERY_FEATURE: &str = "ldk-peer-storage/esplora";
+
 pub fn test() -> Outcome {
     step("cmake and Boost", native::ensure)?;
 
@@ -20,6 +23,7 @@ pub fn test() -> Outcome {
     step("tests", || {
         run(cargo()
             .args(["test", "--workspace", "--exclude", REPLAY])
+            .args(["--features", EVERY_FEATURE])
             .env("TESTKIT_CHAINS", &chains))
     })?;
 

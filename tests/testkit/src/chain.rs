@@ -13,6 +13,7 @@ mod access;
 mod block;
 mod faucet;
 pub mod file;
+mod lookup;
 mod remote;
 mod state;
 mod validate;
@@ -25,6 +26,7 @@ use lightning::chain::BestBlock;
 
 pub use access::ChainAccess;
 pub use faucet::{anyone_can_spend, anyone_can_spend_witness};
+pub use lookup::Position;
 pub use remote::{ChainServer, RemoteChain};
 pub use validate::Rejected;
 

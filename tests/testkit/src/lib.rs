@@ -4,6 +4,7 @@
 //! * [`Chain`]: blocks, a mempool, a faucet, reorganisations. It accepts nothing that Bitcoin Core's
 //!   consensus rules refuse, and writes every chain to a file so that another crate can replay it
 //!   in Bitcoin Core's own code.
+//! * [`EsploraServer`]: that chain behind the HTTP API of Esplora, with faults on demand.
 //! * [`Node`]: an LDK node with its data on disk. A test puts code of its own into it through
 //!   [`Extension`]; without one it is a stock node.
 //! * [`RawPeer`]: a Lightning peer with no channels and no rules, which says what it is told to say.
@@ -16,6 +17,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod chain;
+pub mod esplora;
 mod lock;
 mod net;
 pub mod node;
@@ -24,7 +26,8 @@ pub mod raw_peer;
 pub mod wait;
 pub mod wire;
 
-pub use chain::{Chain, ChainAccess, ChainServer, Rejected, RemoteChain, Spend};
+pub use chain::{Chain, ChainAccess, ChainServer, Position, Rejected, RemoteChain, Spend};
+pub use esplora::{EsploraServer, Fault};
 pub use node::{
     copy_dir, open_channel, open_channel_pushing, pay, pay_hold, pay_request, request_payment,
     start_payment, wipe, ChannelType, DynBroadcaster, DynFeeEstimator, DynFilter, DynHandler,

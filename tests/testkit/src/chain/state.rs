@@ -70,6 +70,17 @@ impl State {
         }
     }
 
+    pub fn height_of(&self, hash: BlockHash) -> Option<u32> {
+        let height = *self.heights.get(&hash)?;
+        let here = self.blocks.get(height as usize);
+        here.is_some_and(|block| block.block_hash() == hash)
+            .then_some(height)
+    }
+
+    pub fn position(&self, txid: Txid) -> Option<(u32, usize)> {
+        self.confirmed.get(&txid).copied()
+    }
+
     pub fn transaction(&self, txid: Txid) -> Option<Spend> {
         if let Some(&(height, index)) = self.confirmed.get(&txid) {
             let tx = self.blocks[height as usize].txdata[index].clone();
