@@ -20,6 +20,7 @@
 //! * [`store`]: the SQLite database. The only SQL.
 //! * [`ldk`]: the decorators of an LDK node.
 //! * [`service`]: [`PeerStorage`], which ties them together.
+//! * [`session`]: a quiet node over TCP, where no node of the wallet runs: reads back, restores, pushes.
 //! * [`recovery`]: how a recovery sees the chain.
 //!
 //! # What the app has to say
@@ -43,12 +44,18 @@
 //! until they are acknowledged. An [`Alarm`](exchange::Alarm) stands until it is resolved; one of stale
 //! channel state holds all channels, since using old state can cost all funds of a channel.
 
+// The tests of the session use what the tests outside of the crate use.
+#[cfg(test)]
+extern crate self as ldk_peer_storage;
+
 pub mod backup;
 pub mod exchange;
 pub mod ldk;
 mod locks;
 pub mod recovery;
 pub mod service;
+pub mod session;
 pub mod store;
 
 pub use service::PeerStorage;
+pub use session::Session;

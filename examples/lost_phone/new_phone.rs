@@ -1,16 +1,19 @@
 //! The new phone: it has the seed and the address of one peer. It connects quietly, reads back,
 //! learns of more peers from what it read, and asks those too, until no new peer answers.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hex::FromHex;
+use bitcoin::Network;
 use ldk_peer_storage::backup::PeerRecord;
-use lightning::ln::msgs::SocketAddress;
+use ldk_peer_storage::service::{Config, PeerStorage};
+use ldk_peer_storage::session::{Session, SessionConfig, Work};
+use lightning::sign::{KeysManager, NodeSigner, Recipient};
 
-use crate::support::QuietNode;
+const BUDGET: Duration = Duration::from_secs(30);
 
 /// The seed, a new directory, and the id and address of one peer.
 pub fn run(args: &[String]) {
@@ -18,48 +21,47 @@ pub fn run(args: &[String]) {
         panic!("a new phone has four arguments")
     };
     let seed = <[u8; 32]>::from_hex(seed).expect("a seed");
-    let phone = QuietNode::start(seed, Path::new(dir));
-    println!("node {}", phone.id());
+    let addr: SocketAddr = addr.parse().expect("an address");
+    let known = PeerRecord {
+        node_id: peer.parse().expect("a node id"),
+        addresses: vec![addr.into()],
+    };
 
-    let mut asked = BTreeSet::new();
-    let mut to_ask = vec![(
-        peer.parse().expect("a node id"),
-        addr.parse().expect("an address"),
-    )];
-    while let Some((peer, addr)) = to_ask.pop() {
-        if !asked.insert(peer) || !phone.connect(peer, addr) {
-            continue;
-        }
-        phone.wait_read_back(peer);
-        let report = phone.storage.restore_report();
-        let gave = report.answers.iter().find(|answer| answer.peer == peer);
-        match gave {
-            Some(answer) => println!("answer {peer} {} {}", answer.revision, answer.channels),
-            None => println!("silence {peer}"),
-        }
-        let known = report
-            .unheard
-            .iter()
-            .filter_map(|peer| Some((peer.node_id, address(peer)?)));
-        to_ask.extend(known.filter(|(peer, _)| !asked.contains(peer)));
+    let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
+    let config = Config::new(Path::new(dir), Network::Regtest);
+    let storage = PeerStorage::open(config, &*keys).expect("the data directory opens");
+    println!(
+        "node {}",
+        keys.get_node_id(Recipient::Node).expect("a node id")
+    );
+    let session = Session::open(storage.clone(), keys, SessionConfig::default());
+    let session = session.expect("a session");
+
+    let outcome = session.restore(&[known], BUDGET);
+    let report = outcome.expect("a directory that is new").report;
+    for answer in &report.answers {
+        println!(
+            "answer {} {} {}",
+            answer.peer, answer.revision, answer.channels
+        );
     }
-
-    let report = phone.storage.finish_restore().expect("a backup was read");
+    for peer in &report.silent {
+        println!("silence {peer}");
+    }
     for channel in &report.channels {
         let scid = channel.ids.short_channel_id.unwrap_or_default();
         let value = channel.value_sat.unwrap_or_default();
         println!("channel {} {scid} {value}", channel.counterparty);
     }
-    // Only now does a backup leave this device: the restored channels, as a new epoch.
-    let complete = phone.storage.flush(Duration::from_secs(10));
+
+    // The person takes it. Only now does a backup leave this device: the restored channels, as a new
+    // epoch, which each peer has to show on a second connection.
+    storage.finish_restore().expect("a backup was read");
+    let pushed = session.run(&report.peers, Work { verify: true }, BUDGET);
+    let mut visits = pushed.peers.iter().map(|peer| &peer.outcome);
+    let complete = visits.all(|visit| visit.as_ref().is_ok_and(|v| v.verified && v.delivered));
     let newest = report.newest.expect("a backup was read");
     println!("done {newest} {} {complete}", report.answers.len());
-    phone.stop();
-}
-
-fn address(peer: &PeerRecord) -> Option<SocketAddr> {
-    peer.addresses.iter().find_map(|address| match address {
-        SocketAddress::TcpIpV4 { addr, port } => Some((Ipv4Addr::from(*addr), *port).into()),
-        _ => None,
-    })
+    drop(session);
+    storage.close(BUDGET);
 }

@@ -49,7 +49,7 @@ macro_rules! for_each_channel_message {
         }
     };
 }
-pub(super) use for_each_channel_message;
+pub(crate) use for_each_channel_message;
 
 macro_rules! define_channel_message {
     ($([$kind:ident $name:ident $method:ident |$m:ident| $inbound:expr])*) => {

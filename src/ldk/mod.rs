@@ -121,6 +121,7 @@ use lightning::chain::chaininterface::BroadcasterInterface;
 use lightning::ln::msgs::ChannelMessageHandler;
 
 pub use broadcaster::GuardedBroadcaster;
+pub(crate) use forward::for_each_channel_message;
 pub use handler::PeerStorageHandler;
 pub use logger::WarningLogger;
 pub use persist::PersistHook;

@@ -97,6 +97,7 @@ impl Config {
 pub struct PeerStorage {
     engine: Arc<Engine>,
     worker: Arc<Worker>,
+    owner: Owner,
 }
 
 impl PeerStorage {
@@ -132,7 +133,13 @@ impl PeerStorage {
         Ok(PeerStorage {
             engine,
             worker: Arc::new(worker),
+            owner,
         })
+    }
+
+    /// The node whose storage this is.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -286,15 +293,20 @@ impl PeerStorage {
     /// The app goes to background: takes the live state once more, pushes what has changed, and
     /// waits until all is durable and handed to the connections, or the budget ends.
     pub fn on_background(&self, budget: Duration) -> FlushReport {
-        self.engine.wallet_is_dirty();
         let started = std::time::Instant::now();
-        self.engine.settle(budget);
-        self.engine.input(|exchange, now| exchange.background(now));
+        self.take_what_changed(budget);
         let complete = self.engine.flush(budget.saturating_sub(started.elapsed()));
         FlushReport {
             complete,
             status: self.status(),
         }
+    }
+
+    /// Takes the live state once more, and lets what has changed be due at once.
+    pub(crate) fn take_what_changed(&self, budget: Duration) {
+        self.engine.wallet_is_dirty();
+        self.engine.settle(budget);
+        self.engine.input(|exchange, now| exchange.background(now));
     }
 
     /// Waits until everything that is due is durable and handed to the connections, or the budget

@@ -1,0 +1,354 @@
+//! A quiet Lightning node, for as long as it takes: connects to peers, reads back what they keep,
+//! pushes what is due, and hangs up. Also what restores a lost wallet.
+//!
+//! ```text
+//!  Session::run, ::restore          a thread of its own, one tokio runtime
+//!        │                   ┌──────────────────────────────────────────────────┐
+//!        └──▶ visit, each ──▶│ dial ─▶ handshake ─▶ read back ─▶ push ─▶ hang up │──▶ peers
+//!             peer at once   └──────────────────────────────────────────────────┘   (TCP, Tor)
+//! ```
+//!
+//! For wallets whose node cannot be extended (it has no place for a
+//! [`PeerStorageHandler`](crate::ldk::PeerStorageHandler)), and for phones that have lost everything:
+//!
+//! * while the wallet's own node is stopped, [`Session::run`] connects with the same identity. **Never
+//!   beside a running node**: two connections of one identity throw each other out;
+//! * with nothing but the seed, [`Session::restore`] reads back and learns of further peers from what
+//!   it reads. Nothing is pushed; the person decides with
+//!   [`PeerStorage::finish_restore`](crate::PeerStorage::finish_restore).
+//!
+//! Nothing ever leaves but `init`, `peer_storage`, `peer_storage_retrieval`, ping and pong. A peer keeps a
+//! connected node that says nothing about its channels, and closes none (safety rule 10).
+//!
+//! What is kept for peers is returned to them in a session too. What they want kept anew is refused,
+//! silently, unless they have a slot or the app's [`StoragePolicy`](crate::exchange::StoragePolicy)
+//! takes guests.
+//!
+//! # Threads
+//!
+//! All calls block until they are done or their budget is over, and may be made from any thread, also
+//! one of another tokio runtime (which they block). Several may run at once; no peer is visited twice
+//! at a time. Between calls no connection is open.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use std::time::Duration;
+//! # use bitcoin::Network;
+//! # use ldk_peer_storage::backup::PeerRecord;
+//! # use ldk_peer_storage::service::{Config, PeerStorage};
+//! # use ldk_peer_storage::session::{Session, SessionConfig};
+//! # use lightning::sign::KeysManager;
+//! # fn restore(keys: Arc<KeysManager>, known: &[PeerRecord]) -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = PeerStorage::open(Config::new("/data/peer-storage", Network::Bitcoin), &*keys)?;
+//! let session = Session::open(storage.clone(), keys, SessionConfig::default())?;
+//! let outcome = session.restore(known, Duration::from_secs(60))?;
+//! // Show outcome.report; ask again for who was not heard, or take what is there:
+//! storage.finish_restore()?;
+//! let everyone = &outcome.report.peers;
+//! session.run(everyone, Default::default(), Duration::from_secs(60));
+//! # Ok(()) }
+//! ```
+
+mod close;
+mod dial;
+mod observer;
+mod quiet_node;
+mod report;
+mod restore;
+mod runtime;
+mod socket;
+mod socks;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
+mod visit;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::sign::{EntropySource, NodeSigner, Recipient};
+use lightning::util::logger::Logger;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{timeout_at, Instant};
+
+// For the recovery.
+#[allow(unused_imports)]
+pub(crate) use close::{CloseAttempt, CloseOutcome, NotAsked};
+pub use report::{NotReached, PeerReport, RestoreOutcome, Returned, SessionReport, Visit};
+
+use crate::backup::PeerRecord;
+use crate::exchange::{Past, PastError};
+use crate::ldk::QuietHandler;
+use crate::service::PeerStorage;
+use dial::Dialler;
+use quiet_node::QuietNode;
+use runtime::Runtime;
+use visit::{Budget, Visitor};
+
+/// How a [`Session`] connects.
+#[derive(Clone)]
+pub struct SessionConfig {
+    /// What the node says of itself in `init`; none: a [`QuietHandler::new`] for the network. Give the
+    /// features of the wallet's own node where it has others.
+    pub handler: Option<QuietHandler>,
+    /// A SOCKS5 proxy for onion addresses, usually that of Tor. All other addresses are dialled
+    /// directly. None: onion addresses are not tried.
+    pub tor_proxy: Option<SocketAddr>,
+    /// So many peers are visited at once.
+    pub at_once: usize,
+    /// LDK's log. It holds peers' ids, and at TRACE whole messages.
+    pub logger: Option<Arc<dyn Logger + Send + Sync>>,
+    /// How long what may take.
+    pub times: Times,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        SessionConfig {
+            handler: None,
+            tor_proxy: None,
+            at_once: 32,
+            logger: None,
+            times: Times::default(),
+        }
+    }
+}
+
+/// How long what may take. The budget of a call ends everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// From dialling an address to the peer's `init`.
+    pub connect: Duration,
+    /// The same, through Tor.
+    pub connect_through_tor: Duration,
+    /// From `init` to the peer's 9 or 136. Less than 30 s leaves no time to find that a peer without
+    /// a channel has nothing.
+    pub read_back: Duration,
+    /// In a restore, after the 9 for a first 136, or the other way round. A node of this project waits two
+    /// seconds with its 136.
+    pub settle: Duration,
+    /// For what was sent to be read by the peer, at the end of a connection.
+    pub linger: Duration,
+    /// The first pause before a peer that hung up is dialled again. It doubles, up to 5 s.
+    pub retry: Duration,
+    /// From one ping to the next; who has not answered by then is hung up on.
+    pub ping: Duration,
+    /// Before a close is asked for: after the last 136.
+    pub after_reestablish: Duration,
+    /// The same, where none comes: after `init`.
+    pub first_reestablish: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times {
+            connect: Duration::from_secs(5),
+            connect_through_tor: Duration::from_secs(30),
+            read_back: Duration::from_secs(35),
+            settle: Duration::from_secs(3),
+            linger: Duration::from_secs(5),
+            retry: Duration::from_millis(250),
+            ping: Duration::from_secs(10),
+            after_reestablish: Duration::from_secs(1),
+            first_reestablish: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What to do at each peer, beside reading back and pushing what is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Connect a second time where the newest backup was only sent, and see whether it comes back.
+    pub verify: bool,
+}
+
+/// Why a [`Session`] was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The signer has no node id.
+    #[error("the signer does not tell its node id")]
+    NoNodeId,
+    /// The keys are those of another node than the storage.
+    #[error("the storage belongs to another node than the keys")]
+    OtherNode,
+    /// No thread could be started, or no runtime on it.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A quiet node. See the [module](self).
+///
+/// It makes itself the message handler and the waker of the [`PeerStorage`]: while it lives, there
+/// must be no other. Dropping it ends its thread.
+pub struct Session {
+    storage: PeerStorage,
+    visitor: Visitor,
+    node_id: PublicKey,
+    runtime: Runtime,
+}
+
+impl Session {
+    /// Starts the thread; no connection is made yet. The past of the storage may be known or not.
+    pub fn open<K>(
+        storage: PeerStorage,
+        keys: Arc<K>,
+        config: SessionConfig,
+    ) -> Result<Session, SessionError>
+    where
+        K: NodeSigner + EntropySource + Send + Sync + 'static,
+    {
+        let node_id = keys
+            .get_node_id(Recipient::Node)
+            .map_err(|()| SessionError::NoNodeId)?;
+        if node_id != storage.owner().node_id {
+            return Err(SessionError::OtherNode);
+        }
+        let network = storage.owner().network;
+        let handler = config.handler.unwrap_or_else(|| QuietHandler::new(network));
+        let node = QuietNode::new(&storage, keys, handler, config.logger);
+        let ticking = node.clone();
+        let runtime = Runtime::start(config.times.ping, move || ticking.tick())?;
+        let dialler = Dialler {
+            node,
+            times: config.times,
+            tor_proxy: config.tor_proxy,
+        };
+        let visitor = Visitor {
+            storage: storage.clone(),
+            dialler,
+            times: config.times,
+            places: Arc::new(Semaphore::new(config.at_once.max(1))),
+        };
+        Ok(Session {
+            storage,
+            visitor,
+            node_id,
+            runtime,
+        })
+    }
+
+    /// Connects to these peers, reads back, pushes what is due as
+    /// [`PeerStorage::on_background`] does, and hangs up. A directory that does not know its past
+    /// pushes nothing.
+    ///
+    /// A peer that hangs up is dialled again as long as there is time, for it may believe in an older
+    /// connection; one that does not answer is not.
+    pub fn run(&self, peers: &[PeerRecord], work: Work, budget: Duration) -> SessionReport {
+        let times = Budget::new(budget, self.visitor.times.linger);
+        self.storage.take_what_changed(budget / 4);
+        let left = times.over.saturating_duration_since(Instant::now());
+        let peers = merged(peers);
+        let order: Vec<_> = peers.iter().map(|peer| peer.node_id).collect();
+        let run = run(self.visitor.clone(), peers, work, times);
+        let mut reports = self.runtime.run(left, run).unwrap_or_default();
+        let report = |peer: &PublicKey| {
+            let at = reports.iter().position(|report| report.peer == *peer);
+            at.map_or_else(|| out_of_time(*peer), |at| reports.swap_remove(at))
+        };
+        SessionReport {
+            peers: order.iter().map(report).collect(),
+        }
+    }
+
+    /// Reads back from these peers, and from those that their backups name, until no new one answers.
+    /// Nothing is pushed, and nothing is decided: that is
+    /// [`PeerStorage::finish_restore`]. Calling it again asks those that were not heard, and only
+    /// improves the result.
+    ///
+    /// An error where the directory knows its past: then [`run`](Self::run) reads back, and merges.
+    pub fn restore(
+        &self,
+        first: &[PeerRecord],
+        budget: Duration,
+    ) -> Result<RestoreOutcome, PastError> {
+        if self.storage.past() == Past::Known {
+            return Err(PastError::Known);
+        }
+        let times = Budget::new(budget, self.visitor.times.linger);
+        let first = merged(first);
+        let asked: Vec<_> = first.iter().map(|peer| peer.node_id).collect();
+        let restore = restore::restore(self.visitor.clone(), first, times);
+        let outcome = self.runtime.run(budget, restore);
+        Ok(outcome.unwrap_or_else(|| RestoreOutcome {
+            report: self.storage.restore_report(),
+            peers: asked.into_iter().map(out_of_time).collect(),
+        }))
+    }
+
+    /// Asks a peer to close channels. Only on the order of the person: it costs the channels.
+    ///
+    /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up.
+    #[allow(dead_code)] // For the recovery.
+    pub(crate) fn request_close(
+        &self,
+        peer: &PeerRecord,
+        attempt: CloseAttempt,
+        stay: Duration,
+    ) -> CloseOutcome {
+        let dialler = self.visitor.dialler.clone();
+        let budget = close::longest(&self.visitor.times, stay);
+        let request = close::request(dialler, peer.clone(), attempt, stay, self.node_id);
+        let outcome = self.runtime.run(budget, request);
+        outcome.unwrap_or_else(|| CloseOutcome {
+            asked: Err(NotReached::OutOfTime.into()),
+            seen: Vec::new(),
+            errors: Vec::new(),
+            hung_up: false,
+        })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+async fn run(
+    visitor: Visitor,
+    peers: Vec<PeerRecord>,
+    work: Work,
+    budget: Budget,
+) -> Vec<PeerReport> {
+    let mut visits = JoinSet::new();
+    for peer in peers {
+        visits.spawn(visitor.clone().visit(peer, work, budget));
+    }
+    let mut reports = Vec::new();
+    while let Ok(Some(visit)) = timeout_at(budget.over, visits.join_next()).await {
+        reports.extend(visit);
+    }
+    reports
+}
+
+/// Each peer once, with all its addresses.
+fn merged(peers: &[PeerRecord]) -> Vec<PeerRecord> {
+    let mut merged: Vec<PeerRecord> = Vec::new();
+    for peer in peers {
+        match merged
+            .iter_mut()
+            .find(|known| known.node_id == peer.node_id)
+        {
+            Some(known) => {
+                for address in &peer.addresses {
+                    if !known.addresses.contains(address) {
+                        known.addresses.push(address.clone());
+                    }
+                }
+            }
+            None => merged.push(peer.clone()),
+        }
+    }
+    merged
+}
+
+fn out_of_time(peer: PublicKey) -> PeerReport {
+    PeerReport {
+        peer,
+        outcome: Err(NotReached::OutOfTime),
+    }
+}
