@@ -144,8 +144,8 @@ fn an_unknown_even_record_is_newer_and_an_unknown_odd_one_passed_over() {
         assert_eq!(open(&seal(&with_record)), OpenError::NewerFormat);
     }
     for odd in [
-        &[11_u8, 0] as &[u8],
-        &[13, 2, 9, 9],
+        &[21_u8, 0] as &[u8],
+        &[23, 2, 9, 9],
         &[0xfd, 0x01, 0x01, 1, 7],
     ] {
         let with_record = [plaintext(), odd.to_vec()].concat();
@@ -201,11 +201,12 @@ fn broken_streams_are_malformed() {
     let garbage: &[&[u8]] = &[
         &[0],
         &[2, 0],           // twice
-        &[11],             // no length
-        &[11, 5, 0],       // too short
-        &[11, 0xfd, 0, 1], // a length that is not the shortest
-        &[13, 0, 11, 0],   // out of order
+        &[21],             // no length
+        &[21, 5, 0],       // too short
+        &[21, 0xfd, 0, 1], // a length that is not the shortest
+        &[23, 0, 21, 0],   // out of order
         &[0xfd],           // half a type
+        &[21, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         &[11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         &[9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         &[3, 2, 0xfc, 0],          // a descriptor longer than its record
@@ -221,6 +222,43 @@ fn broken_streams_are_malformed() {
         assert_eq!(error, Some(FormatError::Malformed), "{garbage:?}");
         assert_eq!(open(&seal(&with_garbage)), OpenError::Malformed);
     }
+}
+
+#[test]
+fn records_of_monitors_are_taken_as_they_are_or_refused() {
+    let with = |record: &[u8]| {
+        let stream = [&plaintext(), &[11, record.len() as u8][..], record].concat();
+        decode(&stream).map(|contents| contents.snapshot.monitors)
+    };
+    let entry = |channel: u8, rest: &[u8]| [&[channel; 32], rest].concat();
+    assert!(with(&[]).unwrap().is_empty());
+    // Nobody looks into a monitor, nor for its channel, nor compares the number with what is inside.
+    let junk = entry(0x99, &[1, 0xfd, 0x01, 0x00, 3, 0xde, 0xad, 0xbe]);
+    let read = with(&junk).unwrap();
+    assert_eq!(read.len(), 1);
+    assert_eq!((read[0].channel.0, read[0].update_id), ([0x99; 32], 256));
+    assert!(read[0].pending_htlcs && **read[0].bytes == [0xde, 0xad, 0xbe]);
+    let empty = with(&entry(1, &[0, 0, 0])).unwrap();
+    assert!(empty[0].bytes.is_empty());
+
+    let malformed: &[&[u8]] = &[
+        &[],                 // no flags
+        &[0],                // no update id
+        &[0, 5],             // no length
+        &[0, 5, 2, 1],       // longer than the record
+        &[0, 5, 1, 1, 1],    // something after it
+        &[0, 0xfd, 0, 1, 0], // a number that is not the shortest
+        &[0, 5, 0xfe, 0xff, 0xff, 0xff, 0xff],
+        &[0, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ];
+    for rest in malformed {
+        let error = with(&entry(1, rest)).err();
+        assert_eq!(error, Some(FormatError::Malformed), "{rest:?}");
+    }
+    let twice = [entry(1, &[0, 5, 1, 1]), entry(1, &[0, 6, 1, 1])].concat();
+    assert_eq!(with(&twice).err(), Some(FormatError::Malformed));
+    let later = with(&entry(1, &[2, 5, 1, 1])).err();
+    assert_eq!(later, Some(FormatError::NewerFormat));
 }
 
 #[test]

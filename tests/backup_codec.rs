@@ -3,28 +3,29 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Txid};
 use ldk_peer_storage::backup::{
     decode, encode, fits, ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, EncodeError,
-    InstallationId, Padding, Part, PeerRecord, Revision, Snapshot, Tier, MAX_BLOB, OVERHEAD,
-    SMALL_BLOB,
+    InstallationId, MonitorRecord, Padding, Part, PeerRecord, Revision, Snapshot, Tier, MAX_BLOB,
+    OVERHEAD, SMALL_BLOB,
 };
 use lightning::ln::msgs::SocketAddress;
 use lightning::ln::types::ChannelId;
 use lightning::sign::SpendableOutputDescriptor;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
 mod backup_samples;
-use backup_samples::{channel, crowded, empty, node_id, peer, rich};
+use backup_samples::{channel, crowded, empty, monitor, node_id, peer, rich, with_monitors};
 
 #[test]
 fn everything_comes_back_in_its_order() {
-    for snapshot in [empty(), crowded(), rich()] {
+    for snapshot in [empty(), crowded(), rich(), with_monitors()] {
         let encoded = encode(&snapshot, Tier::Full, usize::MAX).unwrap();
         assert!(encoded.omitted.is_empty() && encoded.dropped.is_empty());
         let contents = decode(&encoded.plaintext).unwrap();
@@ -37,7 +38,7 @@ fn everything_comes_back_in_its_order() {
 
 #[test]
 fn the_essential_tier_keeps_what_closes_and_sweeps_channels() {
-    let snapshot = rich();
+    let snapshot = with_monitors();
     let encoded = encode(&snapshot, Tier::Essential, SMALL_BLOB).unwrap();
     assert!(encoded.omitted.is_empty() && encoded.dropped.is_empty());
     let contents = decode(&encoded.plaintext).unwrap();
@@ -47,6 +48,7 @@ fn the_essential_tier_keeps_what_closes_and_sweeps_channels() {
 
     let essential = contents.snapshot;
     assert!(essential.spendable_outputs.is_empty() && essential.app_data.is_empty());
+    assert!(essential.monitors.is_empty());
     assert_essential_peers(&essential, &snapshot);
     assert_eq!(essential.channels.len(), snapshot.channels.len());
     for channel in &snapshot.channels {
@@ -193,9 +195,120 @@ fn the_full_tier_drops_whole_parts_by_priority_and_names_them() {
     assert_eq!(dropped_at(capacity + size_of_outputs), all[1..]);
 }
 
+/// Four channels, the smallest first, and their monitors.
+fn monitored(lengths: [usize; 4]) -> Snapshot {
+    let monitors = (2..6).zip(lengths);
+    Snapshot {
+        peers: (2..6).map(peer).collect(),
+        channels: (2..6).map(channel).collect(),
+        app_data: vec![7; 100],
+        monitors: monitors.map(|(secret, len)| monitor(secret, len)).collect(),
+        ..empty()
+    }
+}
+
+/// Which monitors a blob keeps, and which are named as left out, by the number of their channel.
+fn kept_and_dropped(snapshot: &Snapshot, capacity: usize) -> (Vec<u8>, Vec<u8>) {
+    let encoded = encode(snapshot, Tier::Full, capacity).unwrap();
+    assert!(encoded.plaintext.len() + OVERHEAD <= capacity);
+    let contents = decode(&encoded.plaintext).unwrap();
+    assert_eq!(contents.partial, !encoded.dropped.is_empty());
+    let kept = contents.snapshot.monitors;
+    for monitor in &kept {
+        assert!(snapshot.monitors.contains(monitor));
+    }
+    let dropped = encoded.dropped.iter().map(|part| match part {
+        Part::Monitor(channel) => channel.0[0],
+        other => panic!("{other:?} was dropped for a monitor"),
+    });
+    let kept = kept.iter().map(|monitor| monitor.channel.0[0]).collect();
+    (kept, dropped.collect())
+}
+
+#[test]
+fn monitors_with_htlcs_pending_go_first_and_then_those_of_large_channels() {
+    let mut snapshot = monitored([1000; 4]);
+    // All but this many bytes short of everything.
+    let short = |snapshot: &Snapshot, by| kept_and_dropped(snapshot, sealed_size(snapshot) - by);
+    assert_eq!(short(&snapshot, 0), (vec![2, 3, 4, 5], vec![]));
+    assert_eq!(short(&snapshot, 1), (vec![3, 4, 5], vec![2]));
+    assert_eq!(short(&snapshot, 2500), (vec![5], vec![4, 3, 2]));
+    snapshot.monitors[1].pending_htlcs = true;
+    assert_eq!(short(&snapshot, 2500), (vec![3], vec![5, 4, 2]));
+    assert_eq!(short(&snapshot, 1500), (vec![3, 5], vec![4, 2]));
+    // A value that nobody knows may be a large one.
+    snapshot.channels[0].value_sat = None;
+    assert_eq!(short(&snapshot, 1500), (vec![2, 3], vec![5, 4]));
+    // Of channels of the same value those that are up to date.
+    snapshot.channels[2].value_sat = snapshot.channels[3].value_sat;
+    snapshot.monitors[3].update_id -= 1;
+    assert_eq!(short(&snapshot, 1500), (vec![2, 3], vec![4, 5]));
+}
+
+#[test]
+fn a_monitor_that_is_too_large_makes_room_for_smaller_ones() {
+    let snapshot = monitored([500, 500, 500, 70_000]);
+    let kept = kept_and_dropped(&snapshot, MAX_BLOB);
+    assert_eq!(kept, (vec![2, 3, 4], vec![5]));
+}
+
+#[test]
+fn monitors_push_nothing_else_out() {
+    let snapshot = with_monitors();
+    let without = Snapshot {
+        monitors: Vec::new(),
+        ..snapshot.clone()
+    };
+    let essentials = encode(&snapshot, Tier::Essential, usize::MAX).unwrap();
+    for capacity in essentials.plaintext.len() + OVERHEAD..=sealed_size(&snapshot) {
+        let encoded = encode(&snapshot, Tier::Full, capacity).unwrap();
+        let others = encode(&without, Tier::Full, capacity).unwrap();
+        assert_eq!(encoded.omitted, others.omitted);
+        let is_monitor = |part: &Part| matches!(part, Part::Monitor(_));
+        let (monitors, dropped): (Vec<_>, Vec<_>) =
+            encoded.dropped.iter().copied().partition(is_monitor);
+        assert_eq!(dropped, others.dropped);
+        let kept = decode(&encoded.plaintext).unwrap().snapshot;
+        assert_eq!(kept.monitors.len() + monitors.len(), 3);
+        // Without its details a channel may not be known by the id that a monitor names.
+        let has_details = !dropped.contains(&Part::ChannelDetails);
+        assert!(has_details || kept.monitors.is_empty());
+    }
+}
+
+#[test]
+fn a_channel_that_is_left_out_takes_its_monitor_along() {
+    let mut snapshot = crowded();
+    snapshot.monitors = vec![monitor(2, 1), monitor(21, 1)];
+    let all = encode(&crowded(), Tier::Full, usize::MAX).unwrap();
+    for capacity in SMALL_BLOB - 200..all.plaintext.len() + OVERHEAD + 100 {
+        let encoded = encode(&snapshot, Tier::Full, capacity).unwrap();
+        let kept = decode(&encoded.plaintext).unwrap().snapshot;
+        for monitor in &kept.monitors {
+            let named = |c: &ChannelRecord| c.ids.matches(&monitor.ids());
+            assert!(kept.channels.iter().any(named), "{capacity}");
+        }
+    }
+}
+
+#[test]
+fn of_two_monitors_of_a_channel_the_newer_one_is_written() {
+    let mut snapshot = monitored([10, 20, 30, 40]);
+    let newer = MonitorRecord {
+        update_id: 1_000,
+        ..monitor(3, 50)
+    };
+    snapshot.monitors.insert(0, monitor(3, 60));
+    snapshot.monitors.push(newer.clone());
+    let encoded = encode(&snapshot, Tier::Full, usize::MAX).unwrap();
+    let kept = decode(&encoded.plaintext).unwrap().snapshot.monitors;
+    assert_eq!(kept.len(), 4);
+    assert!(kept.contains(&newer));
+}
+
 #[test]
 fn fits_means_that_nothing_is_left_out() {
-    for snapshot in [empty(), crowded(), rich()] {
+    for snapshot in [empty(), crowded(), rich(), with_monitors()] {
         let size = sealed_size(&snapshot);
         assert!(fits(&snapshot, size));
         assert!(!fits(&snapshot, size - 1));
@@ -206,7 +319,7 @@ fn fits_means_that_nothing_is_left_out() {
 
 #[test]
 fn the_content_hash_covers_everything() {
-    let original = rich();
+    let original = with_monitors();
     let mut seen = HashSet::from([original.content_hash()]);
     let mut check = |change: fn(&mut Snapshot)| {
         let mut changed = original.clone();
@@ -226,7 +339,13 @@ fn the_content_hash_covers_everything() {
     check(|s| s.channels[1].channel_keys_id = None);
     check(|s| s.spendable_outputs.swap(0, 1));
     check(|s| s.app_data.push(0));
-    assert_eq!(original.content_hash(), rich().content_hash());
+    check(|s| s.monitors[0].update_id += 1);
+    check(|s| s.monitors[0].pending_htlcs = true);
+    check(|s| s.monitors[0].bytes = Arc::new(vec![9; 700].into()));
+    check(|s| s.monitors[0].channel.0[31] ^= 1);
+    check(|s| s.monitors.swap(0, 1));
+    check(|s| s.monitors.clear());
+    assert_eq!(original.content_hash(), with_monitors().content_hash());
 }
 
 #[test]
@@ -251,9 +370,17 @@ fn nothing_private_is_printed() {
     assert_eq!(format!("{:?}", backup_samples::key()), "BackupKey { .. }");
     let encoded = encode(&rich(), Tier::Full, SMALL_BLOB).unwrap();
     let contents = decode(&encoded.plaintext).unwrap();
-    let dropped = [Part::Peer(node_id(2))];
-    let printed = format!("{encoded:?} {contents:?} {dropped:?}");
-    for private in ["203", "example", "labels", &node_id(2).to_string()] {
+    let dropped = [Part::Peer(node_id(2)), Part::Monitor(monitor(8, 0).channel)];
+    let monitors = with_monitors().monitors;
+    let printed = format!("{encoded:?} {contents:?} {dropped:?} {monitors:?}");
+    for private in [
+        "203",
+        "example",
+        "labels",
+        &node_id(2).to_string(),
+        "3, 3, 3",
+        "08080808",
+    ] {
         assert!(!printed.contains(private), "{printed}");
     }
 }
@@ -294,6 +421,9 @@ proptest! {
         }
         let dropped_peers = encoded.dropped.iter().filter(|p| matches!(p, Part::Peer(_))).count();
         prop_assert_eq!(kept.peers.len() + dropped_peers, snapshot.peers.len());
+        let dropped = |m: &MonitorRecord| encoded.dropped.contains(&Part::Monitor(m.channel));
+        let expected = snapshot.monitors.iter().filter(|m| full && !dropped(m));
+        prop_assert!(kept.monitors.iter().eq(expected));
         if full && encoded.omitted.is_empty() && encoded.dropped.is_empty() {
             prop_assert!(kept == snapshot);
         }
@@ -391,7 +521,19 @@ prop_compose! {
         channels in vec(any_channel(), 0..24),
         spendable_outputs in vec(any_output(), 0..4),
         app_data in vec(any::<u8>(), 0..600),
+        monitors in btree_map(any_monitored_channel(), any_monitor(), 0..8),
+        order in any::<prop::sample::Index>(),
     ) -> Snapshot {
+        let mut channels = channels;
+        let mut monitors: Vec<_> = monitors.into_iter().map(|((place, id), monitor)| {
+            // Most belong to a channel.
+            let channel = channels.get_mut(place).map(|c| *c.ids.channel_id.get_or_insert(ChannelId(id)));
+            MonitorRecord { channel: channel.unwrap_or(ChannelId(id)), ..monitor }
+        }).collect();
+        monitors.sort_by_key(|monitor| monitor.channel);
+        monitors.dedup_by_key(|monitor| monitor.channel);
+        let order = order.index(monitors.len() + 1);
+        monitors.rotate_left(order);
         let peers = peers
             .into_iter()
             .map(|(secret, addresses)| PeerRecord { node_id: node_id(secret), addresses })
@@ -403,8 +545,24 @@ prop_compose! {
             channels,
             spendable_outputs,
             app_data,
+            monitors,
         }
     }
+}
+
+fn any_monitored_channel() -> impl Strategy<Value = (usize, [u8; 32])> {
+    (0..30_usize, any::<[u8; 32]>())
+}
+
+fn any_monitor() -> impl Strategy<Value = MonitorRecord> {
+    (any_number(), any::<bool>(), vec(any::<u8>(), 0..900)).prop_map(
+        |(update_id, pending_htlcs, bytes)| MonitorRecord {
+            channel: ChannelId([0; 32]),
+            update_id,
+            pending_htlcs,
+            bytes: Arc::new(bytes.into()),
+        },
+    )
 }
 
 prop_compose! {

@@ -14,7 +14,7 @@ use ldk_peer_storage::backup::{
 };
 
 mod backup_samples;
-use backup_samples::{channel, crowded, empty, key, node_id, peer, rich};
+use backup_samples::{channel, crowded, empty, key, monitor, node_id, peer, rich, with_monitors};
 
 /// A blob, how it was made, and what must come out of it.
 struct Sample {
@@ -78,6 +78,7 @@ fn samples() -> Vec<Sample> {
             partial: true,
             ..complete("partial", large(), 3000, "d1a9d51f")
         },
+        complete("monitors", with_monitors(), 4096, "2eb459f7"),
     ]
 }
 
@@ -132,6 +133,10 @@ fn a_stream_of_version_1_byte_by_byte() {
         &[5, 7, 4, 0xfe, 0, 3, 0x0d, 0x40, 0],
         // 9: app data.
         &[9, 3, b'a', b'p', b'p'],
+        // 11: the monitor of the second channel, of three bytes, with HTLCs pending.
+        &[11, 40],
+        &[7; 32],
+        &[1, 0xfd, 0x01, 0x00, 3, 7, 7, 7],
     ]
     .concat();
 
@@ -150,6 +155,9 @@ fn a_stream_of_version_1_byte_by_byte() {
     second.kind = ldk_peer_storage::backup::ChannelKind::Other;
     second.value_sat = None;
     expected.app_data = b"app".to_vec();
+    expected.monitors = vec![monitor(7, 3)];
+    expected.monitors[0].update_id = 256;
+    expected.monitors[0].pending_htlcs = true;
 
     let contents = decode(&stream).unwrap();
     assert!(contents.snapshot == expected);

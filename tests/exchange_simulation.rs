@@ -89,6 +89,11 @@ const SITUATIONS: &[(&str, u64)] = &[
     ("blobs that waited for a token", 100),
     ("warnings to peers", 500),
     ("slots that expired", 10),
+    ("readings of monitors", 10_000),
+    ("pushes of states", 5_000),
+    ("restores with monitors", 20),
+    ("snapshots with restored monitors", 20),
+    ("storers that held the newest monitors in the end", 1_000),
 ];
 
 fn run_all(runs: u64) -> Counts {

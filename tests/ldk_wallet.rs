@@ -5,16 +5,18 @@
 use std::sync::Arc;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1};
-use bitcoin::{ScriptBuf, Txid};
-use ldk_peer_storage::backup::{ChannelKind, ChannelPhase, ChannelRecord};
+use bitcoin::{BlockHash, ScriptBuf, Txid};
+use ldk_peer_storage::backup::{ChannelKind, ChannelPhase, ChannelRecord, MonitorRecord};
 use ldk_peer_storage::exchange::WalletState;
 use ldk_peer_storage::ldk::{ChannelKeys, LdkWallet};
 use ldk_peer_storage::service::WalletSource;
+use lightning::chain::channelmonitor::ChannelMonitor;
 use lightning::ln::chan_utils::get_countersigner_payment_script;
 use lightning::ln::msgs::SocketAddress;
 use lightning::ln::types::ChannelId;
-use lightning::sign::{ChannelSigner, KeysManager};
+use lightning::sign::{ChannelSigner, InMemorySigner, KeysManager};
 use lightning::types::features::ChannelTypeFeatures;
+use lightning::util::ser::ReadableArgs;
 use testkit::{
     open_channel, pay, pay_hold, wait_until, Chain, ChannelType, KeyDerivation, Node, NodeConfig,
     DEADLINE,
@@ -81,12 +83,19 @@ fn a_channel_from_its_payments_to_its_end() {
     let channel = open_channel(&chain, &alice, &bob, SAT);
     let open = record(&state(&alice, Probing::Usual), &channel).clone();
     assert_eq!(state(&alice, Probing::Usual).earliest_htlc_expiry, None);
+    let before = [monitor(&alice), monitor(&bob)];
+    assert!(before.iter().all(|monitor| !monitor.pending_htlcs));
 
     let held = pay_hold(&alice, &bob, 50_000_000);
     let during = state(&alice, Probing::Usual);
     let expiry = during.earliest_htlc_expiry.expect("an HTLC is pending");
     assert!(expiry > chain.tip().height);
     assert!(record(&during, &channel).update_id > open.update_id);
+    for (node, before) in [(&alice, &before[0]), (&bob, &before[1])] {
+        let during = monitor(node);
+        assert!(during.pending_htlcs && during.update_id > before.update_id);
+        assert_eq!(during.channel, channel);
+    }
     held.claim_and_wait(&alice, &bob);
 
     alice.force_close(&channel);
@@ -103,6 +112,26 @@ fn a_channel_from_its_payments_to_its_end() {
     assert_eq!(closed.value_sat, Some(SAT));
     assert_eq!(closed.ids.funding_outpoint, open.ids.funding_outpoint);
     assert_eq!(closed.ids.short_channel_id, None);
+    assert_eq!(monitor(&alice).update_id, closed.update_id);
+}
+
+/// The only one, as LDK reads it back.
+fn monitor(node: &Node) -> MonitorRecord {
+    let parts = node.parts();
+    let (manager, monitor) = (parts.channel_manager.clone(), parts.chain_monitor.clone());
+    let address = |_: &PublicKey| Vec::new();
+    let wallet = LdkWallet::new(manager, monitor, parts.keys.clone(), address);
+    let mut monitors = wallet.monitors();
+    assert_eq!(monitors.len(), 1);
+    let record = monitors.remove(0);
+    let keys = (&*parts.keys, &*parts.keys);
+    let mut bytes = &record.bytes[..];
+    let read = <(BlockHash, ChannelMonitor<InMemorySigner>)>::read(&mut bytes, keys);
+    let (_, monitor) = read.expect("what LDK has written");
+    assert!(bytes.is_empty());
+    assert_eq!(monitor.get_latest_update_id(), record.update_id);
+    assert_eq!(monitor.channel_id(), record.channel);
+    record
 }
 
 /// How keys are found out.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use ldk_peer_storage::backup::{
     self, ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, ContentHash, Contents,
-    InstallationId, OpenError, PeerRecord, Revision, Snapshot, Tier, MAX_BLOB,
+    InstallationId, MonitorRecord, OpenError, PeerRecord, Revision, Snapshot, Tier, MAX_BLOB,
 };
 use ldk_peer_storage::exchange::{
     Action, Exchange, Inbound, Numbers, Outbound, Past, PeerFeatures, Record, Resolution,
@@ -47,6 +47,8 @@ struct Host {
     /// What was ever asked to be made durable.
     durable: BTreeSet<Revision>,
     contents: BTreeMap<Revision, ContentHash>,
+    /// The exchange has asked for the monitors.
+    monitors_wanted: bool,
 }
 
 impl Host {
@@ -56,14 +58,17 @@ impl Host {
             installation: InstallationId([1; 8]),
             ..SavedState::default()
         };
+        let mut exchange = Exchange::new(now, saved.clone(), StoragePolicy::default());
+        exchange.carry_monitors(true);
         Host {
-            exchange: Exchange::new(now, saved.clone(), StoragePolicy::default()),
+            exchange,
             saved,
             now,
             live: WalletState::default(),
             links: BTreeMap::new(),
             durable: BTreeSet::new(),
             contents: BTreeMap::new(),
+            monitors_wanted: false,
         }
     }
 
@@ -71,7 +76,7 @@ impl Host {
         let (now, peer) = (self.now, peer(a));
         let id = channel_ids(b % 8).channel_id.unwrap();
         let x = &mut self.exchange;
-        match what % 24 {
+        match what % 25 {
             0 => self.connect(peer, b),
             1 => {
                 self.links.remove(&peer);
@@ -147,8 +152,10 @@ impl Host {
             19 => x.push_now(now),
             20 => self.decide(a, b),
             21 => self.restart(b),
+            24 => self.monitors_read(a, b),
             22 => {
                 x.status();
+                x.restored_monitors();
                 x.restore_report();
                 x.take_over_slot(peer, Arc::from(vec![b; 9]));
             }
@@ -225,6 +232,7 @@ impl Host {
         self.links.clear();
         let policy = StoragePolicy::default();
         self.exchange = Exchange::new(self.now, self.saved.clone(), policy);
+        self.exchange.carry_monitors(b & 1 == 0);
     }
 
     fn take_actions(&mut self) {
@@ -238,9 +246,24 @@ impl Host {
                     capacity,
                     ..
                 } => self.check_push(peer, &snapshot, tier, capacity),
+                Action::ReadMonitors => self.monitors_wanted = true,
                 Action::Warn { .. } => {}
             }
         }
+    }
+
+    /// Some hosts have none; and one that is ahead of its channel's stamp is not to be taken.
+    fn monitors_read(&mut self, a: u8, b: u8) {
+        self.monitors_wanted = false;
+        let channels = self.live.channels.iter().take(usize::from(a % 4));
+        let monitors = channels.map(|channel| MonitorRecord {
+            channel: channel.ids.channel_id.unwrap(),
+            update_id: (channel.update_id + u64::from(b & 1)).saturating_sub(u64::from(b >> 7)),
+            pending_htlcs: b & 2 != 0,
+            bytes: Arc::new(vec![b; usize::from(a) * 300].into()),
+        });
+        let monitors = monitors.collect();
+        self.exchange.monitors_read(self.now, monitors);
     }
 
     fn check_push(&self, peer: PublicKey, snapshot: &Snapshot, tier: Tier, capacity: usize) {
@@ -252,6 +275,11 @@ impl Host {
         let content = self.contents.get(&snapshot.revision);
         assert_eq!(content, Some(&snapshot.content_hash()), "rule 5");
         assert!(backup::encode(snapshot, tier, capacity).is_ok(), "rule 4");
+        for monitor in &snapshot.monitors {
+            let named = |c: &&ChannelRecord| c.ids.matches(&monitor.ids());
+            let channel = snapshot.channels.iter().find(named).unwrap();
+            assert!(monitor.update_id <= channel.update_id, "ahead of its stamp");
+        }
         assert!(!self.exchange.holding(), "rule 6");
     }
 
@@ -354,6 +382,7 @@ fn returned(b: u8) -> Contents {
         channels: vec![record(b, b)],
         spendable_outputs: Vec::new(),
         app_data: Vec::new(),
+        monitors: Vec::new(),
     };
     let encoded = backup::encode(&snapshot, tier, MAX_BLOB).expect("it fits");
     backup::decode(&encoded.plaintext).expect("it was just encoded")

@@ -36,5 +36,9 @@ fuzz_target!(|data: &[u8]| {
         let opened = KEY.open_snapshot(&blob).unwrap();
         assert_eq!(opened.trimmed, !some.omitted.is_empty());
         assert_eq!(opened.partial, !some.dropped.is_empty());
+        for monitor in &opened.snapshot.monitors {
+            assert_eq!(tier, Tier::Full);
+            assert!(contents.snapshot.monitors.contains(monitor));
+        }
     }
 });

@@ -10,6 +10,7 @@
 //! | 5 | all ids, values and the order of channels | `full` | full tier, where there are any |
 //! | 7 | further addresses of peers | `full` | full tier, where there are any |
 //! | 9 | app data | here | full tier, where there is any |
+//! | 11 | monitors of channels | `full` | full tier, as many as there is room for |
 //!
 //! An unknown even type makes a reader refuse the backup as made by a newer version; an unknown odd
 //! type is passed over.
@@ -19,6 +20,7 @@ use std::fmt;
 use bitcoin::secp256k1::PublicKey;
 use lightning::io;
 use lightning::ln::msgs::DecodeError;
+use lightning::ln::types::ChannelId;
 use lightning::util::ser::{BigSize, LengthLimitedRead, LengthReadable, Writeable, Writer};
 use lightning::{decode_tlv_stream, encode_tlv_stream};
 use sha2::{Digest, Sha256};
@@ -27,7 +29,7 @@ use zeroize::Zeroizing;
 use super::header::Header;
 use super::seal::OVERHEAD;
 use super::snapshot::{ChannelIds, ContentHash, Snapshot, Tier};
-use super::tier::fit;
+use super::tier::{fit, fit_monitors};
 use super::{essential, full};
 
 /// A snapshot, or what fits of it, ready to be sealed.
@@ -59,6 +61,8 @@ pub enum Part {
     FurtherAddresses,
     /// What the wallet app wants to find again.
     AppData,
+    /// The monitor of this channel.
+    Monitor(ChannelId),
 }
 
 /// Why a snapshot was not encoded. The blob that a storer has is the better one and stays.
@@ -113,8 +117,9 @@ pub enum FormatError {
 ///
 /// What goes first where not all fits: channels, open before closing, then large before small
 /// (those of unknown value count as large), each with its peer; peers without channels; then, in
-/// the full tier, spendable outputs, complete ids and values, further addresses, app data. What is
-/// left out is named in [`Encoded::omitted`] and [`Encoded::dropped`].
+/// the full tier, spendable outputs, complete ids and values, further addresses, app data, and in the
+/// room that is left monitors: those with HTLCs pending, then those of large channels. What is left
+/// out is named in [`Encoded::omitted`] and [`Encoded::dropped`].
 ///
 /// # Errors
 /// [`EncodeError`] where no channel of one or more fits, or nothing at all.
@@ -143,7 +148,8 @@ impl Snapshot {
     }
 }
 
-fn encode_with_hash(
+/// [`encode`], where the snapshot's hash is known: making it encodes everything once.
+pub(crate) fn encode_with_hash(
     snapshot: &Snapshot,
     tier: Tier,
     capacity: usize,
@@ -188,16 +194,29 @@ fn encode_with_hash(
     let addresses = take(Part::FurtherAddresses, addresses);
     let app_data = Some(&snapshot.app_data).filter(|data| !data.is_empty());
     let app_data = take(Part::AppData, app_data.cloned());
+    let mut monitors = None;
+    if tier == Tier::Full {
+        // A small record may name a channel by less than a monitor does: never without the details.
+        let room_for_monitors = match dropped.contains(&Part::ChannelDetails) {
+            true => 0,
+            false => room.for_record(),
+        };
+        let fitting = fit_monitors(snapshot, &fitting.omitted_channels, room_for_monitors);
+        monitors = full::write_monitors(&fitting.kept);
+        room.take(monitors.as_ref().map_or(0, Vec::len));
+        dropped.extend(fitting.dropped.into_iter().map(Part::Monitor));
+    }
 
     header.trimmed = !fitting.omitted_channels.is_empty();
     header.partial = !dropped.is_empty();
     let records = Records {
-        header: Some(Record(header.write())),
-        essentials: Some(Record(essentials)),
-        outputs: outputs.map(Record),
-        details: details.map(Record),
-        addresses: addresses.map(Record),
-        app_data: app_data.map(Record),
+        header: Some(header.write().into()),
+        essentials: Some(essentials.into()),
+        outputs: outputs.map(Record::from),
+        details: details.map(Record::from),
+        addresses: addresses.map(Record::from),
+        app_data: app_data.map(Record::from),
+        monitors: monitors.map(Record::from),
     };
     Ok(Encoded {
         plaintext: Zeroizing::new(records.encode()),
@@ -235,13 +254,19 @@ fn read_contents(plaintext: &[u8]) -> Result<Contents, DecodeError> {
     if let Some(addresses) = records.addresses {
         full::read_addresses(&addresses.0, &mut peers)?;
     }
+    let monitors = match records.monitors {
+        Some(monitors) => full::read_monitors(&monitors.0)?,
+        None => Vec::new(),
+    };
+    let app_data = records.app_data.map(|data| data.0.to_vec());
     let snapshot = Snapshot {
         revision: header.revision,
         installation: header.installation,
         peers,
         channels,
         spendable_outputs,
-        app_data: records.app_data.map(|data| data.0).unwrap_or_default(),
+        app_data: app_data.unwrap_or_default(),
+        monitors,
     };
     Ok(Contents {
         snapshot,
@@ -252,7 +277,7 @@ fn read_contents(plaintext: &[u8]) -> Result<Contents, DecodeError> {
     })
 }
 
-fn required(record: Option<Record>) -> Result<Vec<u8>, DecodeError> {
+fn required(record: Option<Record>) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
     record.map(|r| r.0).ok_or(DecodeError::InvalidValue)
 }
 
@@ -294,6 +319,7 @@ struct Records {
     details: Option<Record>,
     addresses: Option<Record>,
     app_data: Option<Record>,
+    monitors: Option<Record>,
 }
 
 impl Writeable for Records {
@@ -305,6 +331,7 @@ impl Writeable for Records {
             (5, self.details, option),
             (7, self.addresses, option),
             (9, self.app_data, option),
+            (11, self.monitors, option),
         });
         Ok(())
     }
@@ -319,6 +346,7 @@ impl Records {
         let mut details = None;
         let mut addresses = None;
         let mut app_data = None;
+        let mut monitors = None;
         decode_tlv_stream!(&mut plaintext, {
             (0, header, option),
             (2, essentials, option),
@@ -326,6 +354,7 @@ impl Records {
             (5, details, option),
             (7, addresses, option),
             (9, app_data, option),
+            (11, monitors, option),
         });
         Ok(Self {
             header,
@@ -334,12 +363,19 @@ impl Records {
             details,
             addresses,
             app_data,
+            monitors,
         })
     }
 }
 
 /// A record's bytes.
-struct Record(Vec<u8>);
+struct Record(Zeroizing<Vec<u8>>);
+
+impl From<Vec<u8>> for Record {
+    fn from(bytes: Vec<u8>) -> Self {
+        Record(bytes.into())
+    }
+}
 
 impl Writeable for Record {
     fn write<W: Writer>(&self, writer: &mut W) -> Result<(), io::Error> {
@@ -352,7 +388,7 @@ impl LengthReadable for Record {
     fn read_from_fixed_length_buffer<R: LengthLimitedRead>(
         reader: &mut R,
     ) -> Result<Self, DecodeError> {
-        let mut bytes = Vec::new();
+        let mut bytes = Zeroizing::new(Vec::new());
         let mut piece = [0; 4096];
         loop {
             let length = reader.read(&mut piece)?;
@@ -383,6 +419,7 @@ impl fmt::Debug for Part {
             Part::ChannelDetails => "ChannelDetails",
             Part::FurtherAddresses => "FurtherAddresses",
             Part::AppData => "AppData",
+            Part::Monitor(_) => "Monitor",
         })
     }
 }

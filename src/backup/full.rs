@@ -6,10 +6,16 @@
 //!                     flags 1 ‖ [funding txid 32 ‖ index BigSize] ‖ [channel id 32] ‖ [value in sat BigSize]
 //!                     ‖ [place BigSize in the snapshot's list of channels, where it is another]
 //! addresses         = for each listed peer, in its order: count BigSize ‖ address* (as in BOLT #7)
+//! monitors          = (channel id 32 ‖ flags 1 ‖ update id BigSize ‖ length BigSize
+//!                     ‖ monitor as LDK writes it)*, at most one for each channel
+//! flags (monitors)  = bit 0: HTLCs were pending
 //! ```
 //!
 //! Details leave out the id that stands in the essential record. The short channel id always does
 //! where it is known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bitcoin::OutPoint;
 use lightning::ln::msgs::{DecodeError, SocketAddress};
@@ -17,12 +23,14 @@ use lightning::sign::SpendableOutputDescriptor;
 use lightning::util::ser::{BigSize, Readable, Writeable};
 
 use super::essential::{carries_channel_id, carries_funding, Group};
-use super::snapshot::{ChannelRecord, PeerRecord};
+use super::snapshot::{ChannelRecord, MonitorRecord, PeerRecord};
 
 const FUNDING: u8 = 1;
 const CHANNEL_ID: u8 = 1 << 1;
 const VALUE: u8 = 1 << 2;
 const PLACE: u8 = 1 << 3;
+
+const PENDING_HTLCS: u8 = 1;
 
 /// `None` without outputs.
 pub(super) fn write_outputs(outputs: &[SpendableOutputDescriptor]) -> Option<Vec<u8>> {
@@ -40,12 +48,7 @@ pub(super) fn read_outputs(
 ) -> Result<Vec<SpendableOutputDescriptor>, DecodeError> {
     let mut outputs = Vec::new();
     while !bytes.is_empty() {
-        let length = usize::try_from(BigSize::read(&mut bytes)?.0);
-        let length = length.map_err(|_| DecodeError::ShortRead)?;
-        let (mut output, rest) = bytes
-            .split_at_checked(length)
-            .ok_or(DecodeError::ShortRead)?;
-        bytes = rest;
+        let mut output = read_counted(&mut bytes)?;
         outputs.push(Readable::read(&mut output)?);
         ensure_empty(output)?;
     }
@@ -176,6 +179,68 @@ pub(super) fn read_addresses(
         }
     }
     ensure_empty(bytes)
+}
+
+/// The bytes that the monitor takes in its record.
+pub(super) fn monitor_size(monitor: &MonitorRecord) -> usize {
+    let numbers = [monitor.update_id, monitor.bytes.len() as u64];
+    let numbers = numbers.map(|number| BigSize(number).serialized_length());
+    32 + 1 + numbers.iter().sum::<usize>() + monitor.bytes.len()
+}
+
+/// `None` without monitors.
+pub(super) fn write_monitors(monitors: &[&MonitorRecord]) -> Option<Vec<u8>> {
+    let size = monitors.iter().map(|monitor| monitor_size(monitor)).sum();
+    // All at once: growing would leave copies behind.
+    let mut out = Vec::with_capacity(size);
+    for monitor in monitors {
+        out.extend(monitor.channel.0);
+        out.push(if monitor.pending_htlcs {
+            PENDING_HTLCS
+        } else {
+            0
+        });
+        out.extend(BigSize(monitor.update_id).encode());
+        out.extend(BigSize(monitor.bytes.len() as u64).encode());
+        out.extend_from_slice(&monitor.bytes);
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+pub(super) fn read_monitors(mut bytes: &[u8]) -> Result<Vec<MonitorRecord>, DecodeError> {
+    let mut monitors = Vec::new();
+    let mut seen = BTreeSet::new();
+    while !bytes.is_empty() {
+        let channel = Readable::read(&mut bytes)?;
+        let flags: u8 = Readable::read(&mut bytes)?;
+        if flags & !PENDING_HTLCS != 0 {
+            return Err(DecodeError::UnknownRequiredFeature);
+        }
+        let update_id = BigSize::read(&mut bytes)?.0;
+        let monitor = read_counted(&mut bytes)?;
+        // Which of two would count?
+        if !seen.insert(channel) {
+            return Err(DecodeError::InvalidValue);
+        }
+        monitors.push(MonitorRecord {
+            channel,
+            update_id,
+            pending_htlcs: flags & PENDING_HTLCS != 0,
+            bytes: Arc::new(monitor.to_vec().into()),
+        });
+    }
+    Ok(monitors)
+}
+
+/// Bytes after their length.
+fn read_counted<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    let length = usize::try_from(BigSize::read(bytes)?.0);
+    let length = length.map_err(|_| DecodeError::ShortRead)?;
+    let (counted, rest) = bytes
+        .split_at_checked(length)
+        .ok_or(DecodeError::ShortRead)?;
+    *bytes = rest;
+    Ok(counted)
 }
 
 fn ensure_empty(bytes: &[u8]) -> Result<(), DecodeError> {

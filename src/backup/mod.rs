@@ -14,10 +14,11 @@ mod seal;
 mod snapshot;
 mod tier;
 
+pub(crate) use codec::encode_with_hash;
 pub use codec::{decode, encode, fits, Contents, EncodeError, Encoded, FormatError, Part};
 pub use padding::{Padding, MAX_BLOB, SMALL_BLOB};
 pub use seal::{BackupKey, OpenError, SealError, OVERHEAD};
 pub use snapshot::{
-    ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, ContentHash, InstallationId, PeerRecord,
-    Revision, Snapshot, Tier,
+    ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, ContentHash, InstallationId,
+    MonitorRecord, PeerRecord, Revision, Snapshot, Tier,
 };

@@ -1,11 +1,13 @@
 //! A snapshot: what is backed up, in the clear.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::SocketAddress;
 use lightning::ln::types::ChannelId;
 use lightning::sign::SpendableOutputDescriptor;
+use zeroize::Zeroizing;
 
 /// What a wallet that lost everything else needs to find its peers and sweep its channels.
 ///
@@ -25,6 +27,8 @@ pub struct Snapshot {
     pub spendable_outputs: Vec<SpendableOutputDescriptor>,
     /// Whatever the wallet app wants to find again (full tier alone).
     pub app_data: Vec<u8>,
+    /// Monitors of those channels, at most one each: the newest known (full tier alone).
+    pub monitors: Vec<MonitorRecord>,
 }
 
 /// The order of backups: first by epoch, then by generation. Wall-clock time decides nothing.
@@ -74,6 +78,35 @@ pub struct ChannelRecord {
     pub channel_keys_id: Option<[u8; 32]>,
     /// The channel's capacity in sat (full tier alone).
     pub value_sat: Option<u64>,
+}
+
+/// The monitor of a channel, as LDK serialises it. Beside our own output it gives back HTLCs in flight,
+/// and takes what a peer's revoked commitment pays.
+///
+/// It may be older than the channel's state stamp in the same snapshot: monitors are read anew only
+/// when channels have been quiet for a moment. Never may it be newer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MonitorRecord {
+    /// `ChannelMonitor::channel_id()`.
+    pub channel: ChannelId,
+    /// `ChannelMonitor::get_latest_update_id()` at the time.
+    pub update_id: u64,
+    /// HTLCs were pending: where not all monitors fit, these go first.
+    pub pending_htlcs: bool,
+    /// What `Writeable::encode` made of the `ChannelMonitor`. LDK reads it with
+    /// `<(BlockHash, ChannelMonitor<Signer>)>::read` (`ReadableArgs`); nothing in `backup` and
+    /// `exchange` looks into it. Wiped from memory with the last copy.
+    pub bytes: Arc<Zeroizing<Vec<u8>>>,
+}
+
+impl MonitorRecord {
+    /// What its channel is known by.
+    pub fn ids(&self) -> ChannelIds {
+        ChannelIds {
+            channel_id: Some(self.channel),
+            ..ChannelIds::default()
+        }
+    }
 }
 
 /// What a channel is known by. At least one is set; a small blob carries just one.
@@ -158,6 +191,7 @@ impl fmt::Debug for Snapshot {
             .field("channels", &self.channels.len())
             .field("spendable_outputs", &self.spendable_outputs.len())
             .field("app_data_bytes", &self.app_data.len())
+            .field("monitors", &self.monitors.len())
             .finish_non_exhaustive()
     }
 }
@@ -181,12 +215,22 @@ impl fmt::Debug for ChannelRecord {
     }
 }
 
+impl fmt::Debug for MonitorRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitorRecord")
+            .field("update_id", &self.update_id)
+            .field("pending_htlcs", &self.pending_htlcs)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// How much of a snapshot a blob carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// Peers, one address each, channels, and what is needed to sweep.
     Essential,
-    /// All that fits: also all addresses, values, pending spendable outputs, app data.
+    /// All that fits: also all addresses, values, pending spendable outputs, app data, monitors.
     Full,
 }
 

@@ -30,6 +30,11 @@ pub enum Action {
         /// The largest size of the sealed blob, in bytes.
         capacity: usize,
     },
+    /// Read the monitors of the live channels and after them the live state, and hand both in: the state
+    /// with [`Exchange::wallet_changed`](super::Exchange::wallet_changed), then the monitors with
+    /// [`Exchange::monitors_read`](super::Exchange::monitors_read), with none where they cannot be read.
+    /// A backup waits for it, so it comes soon; but it waits for no record, and nothing waits behind it.
+    ReadMonitors,
     /// Send a BOLT #1 `warning`.
     Warn {
         /// To whom.

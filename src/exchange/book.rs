@@ -6,8 +6,11 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::SpendableOutputDescriptor;
 
 use super::alarm::Evidence;
+use super::monitors::Monitors;
 use super::wallet::WalletState;
-use crate::backup::{ChannelIds, ChannelPhase, ChannelRecord, Contents, PeerRecord, Snapshot};
+use crate::backup::{
+    ChannelIds, ChannelPhase, ChannelRecord, Contents, MonitorRecord, PeerRecord, Snapshot,
+};
 
 /// The union of everything known. A channel leaves it in one way only: it is resolved.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(super) struct Book {
     pub peers: Vec<PeerRecord>,
     /// Outputs that only a returned backup names. They leave as channels do: resolved, by outpoint.
     pub restored_outputs: Vec<SpendableOutputDescriptor>,
+    /// Of channels that are not resolved. They leave with them.
+    pub monitors: Monitors,
     resolved: Vec<ChannelIds>,
     /// The highest state stamp of each channel in any backup, ours or returned.
     stamps: Vec<(ChannelIds, u64)>,
@@ -27,6 +32,9 @@ impl Book {
             channels: snapshot.map(|s| s.channels.clone()).unwrap_or_default(),
             peers: snapshot.map(|s| s.peers.clone()).unwrap_or_default(),
             restored_outputs: Vec::new(),
+            monitors: snapshot
+                .map(|s| Monitors::new(&s.monitors))
+                .unwrap_or_default(),
             resolved,
             stamps: Vec::new(),
         };
@@ -49,6 +57,12 @@ impl Book {
                 None => self.stamps.push((channel.ids, channel.update_id)),
             }
         }
+    }
+
+    /// How far a channel had come in any backup.
+    pub fn stamp(&self, ids: &ChannelIds) -> u64 {
+        let known = self.stamps.iter().find(|(known, _)| known.matches(ids));
+        known.map_or(0, |(_, stamp)| *stamp)
     }
 
     /// Raises the stamp of a channel by so much if that of this live record is behind it.
@@ -149,6 +163,7 @@ impl Book {
         let mut outputs = std::mem::take(&mut self.restored_outputs);
         outputs.retain(|output| !self.is_swept(output));
         self.restored_outputs = outputs;
+        self.monitors.retain(|monitor| !monitor.ids().matches(&ids));
         news.then_some(ids)
     }
 
@@ -171,6 +186,49 @@ impl Book {
         all.filter(|output| !self.is_swept(output))
             .cloned()
             .collect()
+    }
+
+    /// The monitors that belong into the next snapshot. Without those of live channels, where the app
+    /// does not want them: what only a backup knows stays in any case (safety rule 2).
+    pub fn snapshot_monitors(&self, of_live_channels: bool) -> Vec<MonitorRecord> {
+        let belongs = |monitor: &&MonitorRecord| {
+            let channel = self.channel(&monitor.ids());
+            channel.is_some_and(|channel| of_live_channels || channel.restored)
+        };
+        self.monitors.all().filter(belongs).cloned().collect()
+    }
+
+    /// Takes monitors that were just read of the live node. Whether any is of a newer state than what
+    /// was known. None is taken that is ahead of its channel's stamp: the wallet may not have written it.
+    pub fn monitors_read(&mut self, monitors: Vec<MonitorRecord>) -> bool {
+        let mut news = false;
+        for monitor in monitors {
+            let channel = self.channel(&monitor.ids());
+            let fits = |channel: &ChannelRecord| {
+                !channel.restored && monitor.update_id <= channel.update_id
+            };
+            if channel.is_some_and(fits) {
+                news |= self.monitors.read(monitor);
+            }
+        }
+        news
+    }
+
+    /// Whether some live channel has no monitor here that is up to its stamp.
+    pub fn lacks_monitors(&self) -> bool {
+        let mut live = self.channels.iter().filter(|channel| !channel.restored);
+        live.any(|channel| self.lacks_monitor_of(channel))
+    }
+
+    pub fn lacks_monitor_of(&self, channel: &ChannelRecord) -> bool {
+        let known = self.monitors.of(&channel.ids);
+        known.is_none_or(|known| known.update_id < channel.update_id)
+    }
+
+    pub fn channel(&self, ids: &ChannelIds) -> Option<&ChannelRecord> {
+        self.channels
+            .iter()
+            .find(|channel| channel.ids.matches(ids))
     }
 
     pub fn is_resolved(&self, ids: &ChannelIds) -> bool {
@@ -209,20 +267,21 @@ impl Book {
         })
     }
 
-    /// Takes what only this backup knows. Returns the channels that are new here.
+    /// Takes what only this backup knows.
     ///
     /// An older backup may bring back a channel that a newer one had dropped as resolved. That costs
     /// a look at the chain; the other mistake would cost the channel.
-    pub fn merge(&mut self, backup: &Contents) -> Vec<ChannelIds> {
+    pub fn merge(&mut self, backup: &Contents) -> Merged {
         let Snapshot {
             channels, peers, ..
         } = &backup.snapshot;
+        let mut merged = Merged::default();
         for output in &backup.snapshot.spendable_outputs {
             if !self.restored_outputs.contains(output) && !self.is_swept(output) {
                 self.restored_outputs.push(output.clone());
+                merged.more = true;
             }
         }
-        let mut merged = Vec::new();
         for channel in channels {
             let resolved = self.is_resolved(&channel.ids);
             match self
@@ -245,8 +304,16 @@ impl Book {
                         restored: true,
                         ..channel.clone()
                     });
-                    merged.push(channel.ids);
+                    merged.channels.push(channel.ids);
                 }
+            }
+        }
+        for monitor in &backup.snapshot.monitors {
+            let channel = self.channel(&monitor.ids());
+            // A live channel has as new a one itself.
+            let wanted = |c: &ChannelRecord| c.restored || c.update_id < monitor.update_id;
+            if channel.is_some_and(wanted) {
+                merged.more |= self.monitors.returned(monitor);
             }
         }
         peers.iter().for_each(|peer| self.add_peer(peer));
@@ -263,6 +330,21 @@ impl Book {
             Some(_) => {}
             None => self.peers.push(peer.clone()),
         }
+    }
+}
+
+/// What a backup had that was not known.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    /// The channels that are new here.
+    pub channels: Vec<ChannelIds>,
+    /// Spendable outputs or monitors are new here as well.
+    pub more: bool,
+}
+
+impl Merged {
+    pub fn any(&self) -> bool {
+        self.more || !self.channels.is_empty()
     }
 }
 

@@ -68,8 +68,9 @@ pub enum Event {
         /// The channels that are not in that blob.
         channels: Vec<ChannelIds>,
     },
-    /// Something besides channels does not fit into the largest blob, and is in no backup: app data,
-    /// as a rule. The channels were more important.
+    /// Something besides channels does not fit into the largest blob, and is in no backup: app data or
+    /// monitors, as a rule. The channels were more important. Which monitors fit changes with their
+    /// payments: each that does not is told once a start. `Status` has their present number.
     PartsOmitted {
         /// Which snapshot.
         revision: Revision,

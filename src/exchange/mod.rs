@@ -8,6 +8,7 @@
 //!   retrieval ──────▶│ returned  compare, merge, alarms (owner)    │──▶ Action::Persist
 //!   reestablish ────▶│ gate      may channel messages pass?        │──▶ Verdict
 //!   storage ────────▶│ storer    admit, token bucket, retention    │──▶ Action::Warn
+//!   monitors_read ──▶│ monitors  of the live node, of backups      │──▶ Action::ReadMonitors
 //!   tick ───────────▶│                                             │──▶ wake_at
 //!                    └─────────────────────────────────────────────┘
 //! ```
@@ -25,6 +26,7 @@ mod compare;
 mod connection;
 mod event;
 mod gate;
+mod monitors;
 mod progress;
 mod push;
 mod record;
@@ -50,14 +52,14 @@ pub use event::Event;
 pub use gate::{Inbound, Numbers, Outbound, Proof, Verdict, OWN_REESTABLISH_WAIT};
 pub use progress::Progress;
 pub use record::{Capacity, Past, Record, SavedState, Sent, SlotState, StorerState};
-pub use restore::{Answer, PastError, RestoreReport};
+pub use restore::{Answer, PastError, RestoreReport, RestoredMonitor};
 pub use status::{Health, PeerStatus, Status};
 pub use storer::{Guests, StoragePolicy, RETENTION_BLOCKS};
 pub use time::Time;
 pub use wallet::WalletState;
 
 use crate::backup::{
-    ChannelIds, ChannelPhase, ContentHash, InstallationId, Part, Revision, Snapshot,
+    ChannelIds, ChannelPhase, ContentHash, InstallationId, MonitorRecord, Part, Revision, Snapshot,
 };
 use alarms::Alarms;
 use book::Book;
@@ -82,6 +84,12 @@ pub struct Exchange {
     /// The app has said what the past is since the start: what is known then is all there is.
     past_told: bool,
     app_data: Vec<u8>,
+    /// The backup carries monitors of live channels.
+    carries_monitors: bool,
+    /// The live channels' monitors were read since one of them last moved on.
+    monitors_are_read: bool,
+    /// Monitors that the app was told do not fit.
+    told_monitors: BTreeSet<ChannelId>,
     book: Book,
     due: Due,
     storers: BTreeMap<PublicKey, StorerState>,
@@ -112,6 +120,8 @@ struct Current {
     omitted_small: Vec<ChannelIds>,
     /// What else is not even in the largest blob.
     omitted_parts: Vec<Part>,
+    /// Since this revision nothing has changed but the states of channels.
+    structure: Revision,
     /// Since which revision each channel has been in our snapshots.
     introduced: Vec<(ChannelIds, Revision)>,
 }
@@ -132,15 +142,24 @@ impl Exchange {
             Some(own) if own.revision.epoch == highest_seen.epoch => own.revision.epoch,
             _ => highest_seen.epoch.saturating_add(1),
         };
+        let current = saved.snapshot.map(Current::loaded);
+        let book = Book::new(current.as_ref().map(|c| &*c.snapshot), saved.resolved);
+        let omitted = current.iter().flat_map(|c| c.omitted_monitors());
         Exchange {
+            carries_monitors: false,
+            monitors_are_read: false,
+            told_monitors: omitted.collect(),
             installation: saved.installation,
             past: saved.past,
             highest_seen,
             epoch,
             lost_before_epoch: saved.lost_before_epoch,
-            app_data: snapshot.map(|s| s.app_data.clone()).unwrap_or_default(),
-            book: Book::new(snapshot, saved.resolved),
-            snapshot: saved.snapshot.map(Current::loaded),
+            app_data: current
+                .as_ref()
+                .map(|c| c.snapshot.app_data.clone())
+                .unwrap_or_default(),
+            book,
+            snapshot: current,
             live: None,
             past_told: false,
             due: Due::default(),
@@ -168,7 +187,7 @@ impl Exchange {
         let connections = self.connections.values().filter_map(|c| c.wake_at(now));
         connections
             .chain(self.storer.wake_at())
-            .chain(self.next_push_at())
+            .chain(self.next_push_at(now))
             .min()
     }
 
@@ -180,6 +199,7 @@ impl Exchange {
         for peer in over {
             self.nothing_returned(now, peer);
         }
+        self.push_states_if_due(now);
         self.push_what_is_due(now);
     }
 
@@ -231,7 +251,7 @@ impl Exchange {
         };
         self.actions.retain(|action| match action {
             Action::Push { peer: to, .. } | Action::Warn { peer: to, .. } => to != peer,
-            Action::Persist(_) => true,
+            Action::Persist(_) | Action::ReadMonitors => true,
         });
         if connection.may_have_lost_a_push(now) {
             self.undelivered.insert(*peer);
@@ -384,6 +404,18 @@ impl Exchange {
         self.check_own_records(now);
         self.update_book(now);
         self.push_what_is_due(now);
+    }
+
+    /// Whether backups carry the monitors of live channels, once [`Action::ReadMonitors`] has them read.
+    /// If not, only those stay that a backup has brought. Off at first; say it before anything else.
+    pub fn carry_monitors(&mut self, carry: bool) {
+        self.carries_monitors = carry;
+    }
+
+    /// The monitors of the live channels, as [`Action::ReadMonitors`] asks for them. They go out at once.
+    /// One that is ahead of its channel's state stamp is passed over.
+    pub fn monitors_read(&mut self, now: Time, monitors: Vec<MonitorRecord>) {
+        self.take_monitors(now, monitors);
     }
 
     /// A stale channel that is held still moves on by itself: claims and closings are updates too, and

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning::ln::types::ChannelId;
 
 use super::capacity::Plan;
 use super::record::{Past, Sent, StorerState};
@@ -13,10 +14,11 @@ use super::{
     Time, WalletState,
 };
 use crate::backup::{
-    self, ChannelIds, ChannelPhase, ChannelRecord, Revision, Snapshot, Tier, MAX_BLOB, SMALL_BLOB,
+    self, ChannelIds, ChannelPhase, ChannelRecord, ContentHash, MonitorRecord, Part, Revision,
+    Snapshot, Tier, MAX_BLOB, SMALL_BLOB,
 };
 
-/// State changes are pushed after so much quiet...
+/// State changes are pushed after so much quiet, or a minute after the first of them...
 const QUIET: Duration = Duration::from_secs(3);
 /// ...and no more often than this.
 const STATE_INTERVAL: Duration = Duration::from_secs(60);
@@ -26,10 +28,23 @@ const STATE_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Due {
     /// Channels, peers or app data have changed: at once.
     structure: bool,
-    /// Only state stamps have moved, last at this time: after some quiet, or on background.
-    stamps: Option<Time>,
-    /// When the last snapshot was made.
+    /// State stamps are not those of the last snapshot: after some quiet, or on background.
+    stamps: Option<Moved>,
+    /// Channels have moved on since their monitors were read: the same.
+    monitors: Option<Moved>,
+    /// The host was asked for the monitors and has not given them yet.
+    asked: bool,
+    /// The app has gone to background meanwhile.
+    urgent: bool,
+    /// When states were last taken into a snapshot for their own sake.
     last: Option<Time>,
+}
+
+/// A change that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    first: Time,
+    last: Time,
 }
 
 impl Due {
@@ -37,13 +52,35 @@ impl Due {
         self.structure = true;
     }
 
-    fn is_due(&self, now: Time) -> bool {
-        self.structure || self.stamps_due_at().is_some_and(|at| now >= at)
+    fn states_due_at(&self) -> Option<Time> {
+        if self.asked {
+            return None;
+        }
+        let moved = self.stamps.into_iter().chain(self.monitors);
+        moved.map(|moved| self.due_at(moved)).min()
     }
 
-    fn stamps_due_at(&self) -> Option<Time> {
-        let quiet = self.stamps?.after(QUIET);
-        Some(quiet.max(self.last.map_or(quiet, |last| last.after(STATE_INTERVAL))))
+    /// A channel that never rests is backed up all the same.
+    fn due_at(&self, moved: Moved) -> Time {
+        let quiet = moved.last.after(QUIET);
+        let quiet = quiet.min(moved.first.after(STATE_INTERVAL));
+        quiet.max(self.last.map_or(quiet, |last| last.after(STATE_INTERVAL)))
+    }
+}
+
+impl Moved {
+    /// `again`: this is another change than the one before.
+    fn note(slot: &mut Option<Moved>, now: Time, again: bool) {
+        match slot {
+            Some(moved) if again => moved.last = now,
+            Some(_) => {}
+            None => {
+                *slot = Some(Moved {
+                    first: now,
+                    last: now,
+                })
+            }
+        }
     }
 }
 
@@ -55,22 +92,30 @@ impl Current {
             .iter()
             .map(|c| (c.ids, revision))
             .collect();
-        Self::new(snapshot, introduced)
+        let content = snapshot.content_hash();
+        Self::new(snapshot, content, introduced, revision)
     }
 
-    fn new(snapshot: Arc<Snapshot>, introduced: Vec<(ChannelIds, Revision)>) -> Self {
-        let fits_small = backup::fits(&snapshot, SMALL_BLOB);
+    fn new(
+        snapshot: Arc<Snapshot>,
+        content: ContentHash,
+        introduced: Vec<(ChannelIds, Revision)>,
+        structure: Revision,
+    ) -> Self {
+        // The hash takes one more encoding of everything: not for each of these.
+        let encode = |tier, capacity| backup::encode_with_hash(&snapshot, tier, capacity, content);
+        let fits_small = encode(Tier::Full, SMALL_BLOB)
+            .is_ok_and(|encoded| encoded.omitted.is_empty() && encoded.dropped.is_empty());
         let omitted_small = match fits_small {
             true => Vec::new(),
-            false => omitted(&snapshot, Tier::Essential, SMALL_BLOB),
+            false => omitted(&snapshot, content, Tier::Essential, SMALL_BLOB),
         };
         let omitted_parts = match fits_small {
             true => Vec::new(),
-            false => backup::encode(&snapshot, Tier::Full, MAX_BLOB)
+            false => encode(Tier::Full, MAX_BLOB)
                 .map(|encoded| encoded.dropped)
                 .unwrap_or_default(),
         };
-        let content = snapshot.content_hash();
         Current {
             snapshot,
             content,
@@ -78,17 +123,38 @@ impl Current {
             omitted_small,
             omitted_parts,
             introduced,
+            structure,
         }
     }
 
     fn revision(&self) -> Revision {
         self.snapshot.revision
     }
+
+    /// The channels whose monitors are not even in the largest blob.
+    pub fn omitted_monitors(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.omitted_parts.iter().filter_map(|part| match part {
+            Part::Monitor(channel) => Some(*channel),
+            _ => None,
+        })
+    }
+
+    /// What else is not.
+    fn omitted_others(&self) -> Vec<Part> {
+        let is_monitor = |part: &Part| matches!(part, Part::Monitor(_));
+        let parts = self.omitted_parts.iter().copied();
+        parts.filter(|part| !is_monitor(part)).collect()
+    }
 }
 
 /// The channels that a blob of this size leaves out.
-fn omitted(snapshot: &Snapshot, tier: Tier, capacity: usize) -> Vec<ChannelIds> {
-    match backup::encode(snapshot, tier, capacity) {
+fn omitted(
+    snapshot: &Snapshot,
+    content: ContentHash,
+    tier: Tier,
+    capacity: usize,
+) -> Vec<ChannelIds> {
+    match backup::encode_with_hash(snapshot, tier, capacity, content) {
         Ok(encoded) => encoded.omitted,
         Err(_) => snapshot
             .channels
@@ -109,16 +175,28 @@ impl Exchange {
         self.push_what_is_due(now);
     }
 
-    /// The process may not live much longer: pushes what has changed, and writes what waits.
+    /// The process may not live much longer: pushes what has changed, and writes what waits. Where
+    /// monitors have to be read first ([`Action::ReadMonitors`]), the push follows their reading.
     pub fn background(&mut self, now: Time) {
         self.storer.write_all_pending(&mut self.actions);
-        self.due.structure |= self.due.stamps.is_some();
+        let wants_monitors = self.due.asked || self.due.monitors.is_some();
+        if wants_monitors && self.may_push() && self.has_taker_of_states(now) {
+            self.due.urgent = true;
+            self.ask_for_monitors();
+        } else {
+            self.due.structure |= self.due.stamps.is_some();
+        }
         self.push_what_is_due(now);
     }
 
-    pub(super) fn next_push_at(&self) -> Option<Time> {
-        let sendable = self.past == Past::Known && !self.holding() && self.has_large_storer();
-        sendable.then(|| self.due.stamps_due_at()).flatten()
+    pub(super) fn next_push_at(&self, now: Time) -> Option<Time> {
+        let at = self.due.states_due_at()?;
+        (self.may_push() && self.has_taker_of_states(now)).then_some(at)
+    }
+
+    /// Whether anything may be pushed to anyone.
+    fn may_push(&self) -> bool {
+        self.past == Past::Known && !self.holding()
     }
 
     /// Brings the book up to the live state and notes what kind of change that is.
@@ -131,9 +209,13 @@ impl Exchange {
         let storers = &self.storers;
         let holds_backup =
             |peer: &PublicKey| storers.get(peer).is_some_and(|s| s.verified.is_some());
+        let before = self.book.channels.clone();
         self.book.update(live, |peer| {
             holds_backup(peer) || self.listed.contains(peer)
         });
+        let moved = before != self.book.channels;
+        self.note_unread_monitors(now, moved);
+        let Some(live) = &self.live else { return };
         let Some(current) = &self.snapshot else {
             self.due.structure();
             return;
@@ -151,18 +233,77 @@ impl Exchange {
         {
             self.due.structure();
         } else if snapshot.channels != self.book.channels {
-            self.due.stamps = Some(now);
+            Moved::note(&mut self.due.stamps, now, moved);
         }
     }
 
-    /// Makes a new snapshot if one is due, and sends to each peer what it lacks.
-    pub(super) fn push_what_is_due(&mut self, now: Time) {
-        if self.past == Past::Unknown || self.holding() {
+    fn note_unread_monitors(&mut self, now: Time, moved: bool) {
+        if moved {
+            self.monitors_are_read = false;
+        }
+        if self.carries_monitors && !self.monitors_are_read && self.book.lacks_monitors() {
+            Moved::note(&mut self.due.monitors, now, moved);
+        } else {
+            self.due.monitors = None;
+        }
+    }
+
+    fn ask_for_monitors(&mut self) {
+        if !self.due.asked {
+            self.due.asked = true;
+            self.actions.push(Action::ReadMonitors);
+        }
+    }
+
+    /// See [`monitors_read`](Exchange::monitors_read).
+    pub(super) fn take_monitors(&mut self, now: Time, monitors: Vec<MonitorRecord>) {
+        self.due.asked = false;
+        let urgent = std::mem::take(&mut self.due.urgent);
+        if !self.may_push() || !self.carries_monitors {
             return;
         }
-        let stamps_alone = !self.due.structure;
-        if self.due.is_due(now) && (self.has_large_storer() || !stamps_alone) {
-            self.make_snapshot(now);
+        // One that has moved on since is read again. One that is not given will not be given next
+        // time either, or not before its next state is written.
+        let has_moved = |channel: &ChannelRecord| {
+            let given = monitors.iter().find(|m| m.ids().matches(&channel.ids));
+            given.is_some_and(|monitor| monitor.update_id < channel.update_id)
+        };
+        let have_moved = self.book.channels.iter().any(has_moved);
+        self.monitors_are_read = !have_moved;
+        self.due.monitors = have_moved.then_some(Moved {
+            first: now,
+            last: now,
+        });
+        let news = self.book.monitors_read(monitors);
+        self.due.last = Some(now);
+        if urgent {
+            self.due.structure |= news || self.due.stamps.is_some();
+        } else if news || self.due.stamps.is_some() {
+            self.make_snapshot(now, Change::States);
+        }
+        self.push_what_is_due(now);
+    }
+
+    /// Backs up the states of channels if it is time, which is seen by the clock alone: monitors are
+    /// not to be read while a message of a peer waits.
+    pub(super) fn push_states_if_due(&mut self, now: Time) {
+        let is_due = self.due.states_due_at().is_some_and(|at| now >= at);
+        if !is_due || !self.may_push() || !self.has_taker_of_states(now) {
+            return;
+        }
+        match self.due.monitors {
+            Some(_) => self.ask_for_monitors(),
+            None => self.make_snapshot(now, Change::States),
+        }
+    }
+
+    /// Makes a new snapshot if more than states has changed, and sends to each peer what it lacks.
+    pub(super) fn push_what_is_due(&mut self, now: Time) {
+        if !self.may_push() {
+            return;
+        }
+        if self.due.structure {
+            self.make_snapshot(now, Change::Structure);
         }
         let peers: Vec<_> = self.connections.keys().copied().collect();
         for peer in peers {
@@ -172,7 +313,7 @@ impl Exchange {
         }
     }
 
-    fn make_snapshot(&mut self, now: Time) {
+    fn make_snapshot(&mut self, now: Time, change: Change) {
         if self.snapshot.is_none() && self.live.is_none() && !self.past_told {
             // Nothing is known yet that a snapshot could name (safety rule 4).
             return;
@@ -194,14 +335,18 @@ impl Exchange {
                     (None, None) => &[],
                 }),
             app_data: self.app_data.clone(),
+            monitors: self.book.snapshot_monitors(self.carries_monitors),
         });
-        if backup::encode(&snapshot, Tier::Essential, SMALL_BLOB).is_err() {
+        self.due.structure = false;
+        self.due.stamps = None;
+        if change == Change::States {
+            self.due.last = Some(now);
+        }
+        let content = snapshot.content_hash();
+        let essentials = backup::encode_with_hash(&snapshot, Tier::Essential, SMALL_BLOB, content);
+        if essentials.is_err() {
             // The old blob stays where it is (safety rule 4).
             let newest = self.snapshot().map(|s| s.revision);
-            self.due = Due {
-                last: Some(now),
-                ..Due::default()
-            };
             self.report(Event::NotBackedUp { newest });
             return;
         }
@@ -218,21 +363,27 @@ impl Exchange {
             .iter()
             .map(|c| (c.ids, known(&c.ids).unwrap_or(revision)))
             .collect();
-        let current = Current::new(snapshot.clone(), introduced);
+        let structure = match (before, change) {
+            (Some(before), Change::States) => before.structure,
+            _ => revision,
+        };
+        let current = Current::new(snapshot.clone(), content, introduced, structure);
         let told = before.is_some_and(|before| before.omitted_small == current.omitted_small);
-        let parts_told = before.is_some_and(|before| before.omitted_parts == current.omitted_parts);
+        let others = current.omitted_others();
+        let others_told = before.is_some_and(|before| before.omitted_others() == others);
+        // Which monitors fit changes with every payment: each is told once a start.
+        let known = &self.told_monitors;
+        let news: Vec<_> = current.omitted_monitors().collect();
+        let monitors_told = news.iter().all(|channel| known.contains(channel));
         let omitted_small = current.omitted_small.clone();
         let parts = current.omitted_parts.clone();
         self.highest_seen = revision;
         self.book.note_stamps(&snapshot);
         self.snapshot = Some(current);
-        self.due = Due {
-            last: Some(now),
-            ..Due::default()
-        };
+        self.told_monitors.extend(news);
         self.actions
             .push(Action::Persist(Record::Snapshot(snapshot.clone())));
-        if !parts.is_empty() && !parts_told {
+        if !monitors_told || (!others.is_empty() && !others_told) {
             self.report(Event::PartsOmitted { revision, parts });
         }
         if !omitted_small.is_empty() && !told {
@@ -242,7 +393,7 @@ impl Exchange {
                 tier: Tier::Essential,
                 channels,
             });
-            let channels = omitted(&snapshot, Tier::Full, MAX_BLOB);
+            let channels = omitted(&snapshot, content, Tier::Full, MAX_BLOB);
             if !channels.is_empty() {
                 self.report(Event::Omitted {
                     revision,
@@ -281,9 +432,13 @@ impl Exchange {
         };
         let storer = self.storers.get(peer);
         if connection.pushed {
-            return storer
-                .and_then(|s| s.sent)
-                .is_none_or(|s| s.revision < current.revision());
+            // A small blob is worth no push for the stamps in it.
+            let wanted = match self.takes_states(now, peer) {
+                true => current.revision(),
+                false => current.structure,
+            };
+            let sent = storer.and_then(|s| s.sent);
+            return sent.is_none_or(|sent| sent.revision < wanted);
         }
         let best = match storer.map(|s| s.capacity.plan(now)) {
             Some(Plan::Small) if !current.fits_small => Tier::Essential,
@@ -300,11 +455,17 @@ impl Exchange {
         let storer = self.storers.entry(peer).or_default();
         storer.features = connection.features.hash;
         let plan = storer.capacity.plan(now);
+        // The last one sent to it came back, or a small one with the same channels has just gone out.
+        let has_the_essentials = connection.returned_latest
+            || (connection.pushed
+                && storer
+                    .sent
+                    .is_some_and(|sent| sent.revision >= current.structure));
         let blobs: &[(Tier, usize)] = match plan {
             _ if current.fits_small => &[(Tier::Full, storer.capacity.bytes())],
             Plan::Small => &[(Tier::Essential, SMALL_BLOB)],
             // Perhaps it runs other software by now, and keeps no large blob any more.
-            Plan::Large if !connection.returned_latest => {
+            Plan::Large if !has_the_essentials => {
                 &[(Tier::Essential, SMALL_BLOB), (Tier::Full, MAX_BLOB)]
             }
             Plan::SmallThenLarge => &[(Tier::Essential, SMALL_BLOB), (Tier::Full, MAX_BLOB)],
@@ -394,10 +555,13 @@ impl Exchange {
     /// What a wallet can show.
     pub fn status(&self) -> Status {
         let newest = self.snapshot().map(|s| s.revision);
-        let verified = |s: &&StorerState| {
-            s.is_trusted() && s.verified.is_some_and(|v| Some(v.revision) == newest)
+        let structure = self.snapshot.as_ref().map(|current| current.structure);
+        let has = |sent: Option<Sent>| sent.is_some_and(|sent| Some(sent.revision) >= structure);
+        let verified = |s: &&StorerState| structure.is_some() && s.is_trusted() && has(s.verified);
+        let whole = |s: &&StorerState| {
+            let is_whole = |v: Sent| v.tier == Tier::Full && Some(v.revision) == newest;
+            s.verified.is_some_and(is_whole)
         };
-        let whole = |s: &&StorerState| s.verified.is_some_and(|v| v.tier == Tier::Full);
         let with_newest = || self.storers.values().filter(verified);
         let peers: BTreeSet<_> = self
             .storers
@@ -416,9 +580,10 @@ impl Exchange {
             sent_to: self
                 .storers
                 .values()
-                .filter(|s| s.sent.is_some_and(|sent| Some(sent.revision) == newest))
+                .filter(|s| structure.is_some() && has(s.sent))
                 .count(),
             unprotected_channels: self.unprotected_channels(),
+            channels_without_monitor: self.channels_without_monitor(),
             holding: self.holding(),
             alarms: self.alarms().to_vec(),
             peers: peers
@@ -459,6 +624,20 @@ impl Exchange {
         self.book.channels.iter().filter(unprotected).count()
     }
 
+    fn channels_without_monitor(&self) -> usize {
+        let omitted: BTreeSet<_> = self
+            .snapshot
+            .iter()
+            .flat_map(Current::omitted_monitors)
+            .collect();
+        let lacks = |channel: &&ChannelRecord| {
+            let monitors = self.snapshot.iter().flat_map(|c| &c.snapshot.monitors);
+            let mut monitors = monitors.filter(|m| !omitted.contains(&m.channel));
+            !monitors.any(|monitor| monitor.ids().matches(&channel.ids))
+        };
+        self.book.channels.iter().filter(lacks).count()
+    }
+
     fn peer_status(&self, node_id: PublicKey) -> PeerStatus {
         let storer = self.storers.get(&node_id).cloned().unwrap_or_default();
         let connection = self.connections.get(&node_id);
@@ -483,14 +662,37 @@ impl Exchange {
         }
     }
 
-    /// A peer that keeps large blobs is worth a push for every state change.
-    fn has_large_storer(&self) -> bool {
-        self.connections.keys().any(|peer| {
-            self.storers
-                .get(peer)
-                .is_some_and(|s| s.capacity.bytes() == MAX_BLOB)
-        })
+    fn has_taker_of_states(&self, now: Time) -> bool {
+        self.connections
+            .keys()
+            .any(|peer| self.takes_states(now, peer))
     }
+
+    /// Whether the peer is worth a push for every state change: it keeps large blobs, or may do so and
+    /// there are monitors for it.
+    fn takes_states(&self, now: Time, peer: &PublicKey) -> bool {
+        let storer = self.storers.get(peer);
+        let plan = storer.map(|s| s.capacity).unwrap_or_default().plan(now);
+        let has_monitors = || {
+            let known = self.snapshot().is_some_and(|s| !s.monitors.is_empty());
+            self.carries_monitors && (known || self.due.monitors.is_some())
+        };
+        let takes = match plan {
+            Plan::Large => true,
+            Plan::SmallThenLarge => has_monitors(),
+            Plan::Small => false,
+        };
+        takes && self.may_push_to(peer)
+    }
+}
+
+/// Why a snapshot is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// For all peers.
+    Structure,
+    /// The states of channels alone: for peers that keep large blobs.
+    States,
 }
 
 /// Whether two records differ in their state stamp at most.

@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::sign::SpendableOutputDescriptor;
+use zeroize::Zeroizing;
 
 use super::{Action, AlarmKind, Evidence, Exchange, Past, Record, Time};
-use crate::backup::{ChannelRecord, Contents, InstallationId, PeerRecord, Revision};
+use crate::backup::{
+    ChannelIds, ChannelRecord, Contents, InstallationId, MonitorRecord, PeerRecord, Revision,
+};
 
 /// What was read back by a data directory that does not know its past.
 #[derive(Debug, Default)]
@@ -66,6 +70,43 @@ pub struct RestoreReport {
     pub newest_is_empty_but_older_is_not: bool,
     /// What the app had put into the newest full backup.
     pub app_data: Vec<u8>,
+    /// Of each channel the newest monitor that any answer had. Where none had one, our own output can
+    /// be swept, and nothing else.
+    pub monitors: Vec<RestoredMonitor>,
+}
+
+/// A monitor out of a backup, of a channel that this device has no state of, or only an older one.
+///
+/// It may be older than the channel: peers are not sent every state, and some do not keep monitors at
+/// all. So it must **never** be used to publish a commitment transaction of ours, nor be loaded into a
+/// `ChannelManager` (safety rule 9): the one that it holds may be revoked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RestoredMonitor {
+    /// All that its channel is known by.
+    pub channel: ChannelIds,
+    /// Its state: `ChannelMonitor::get_latest_update_id()` when it was backed up.
+    pub update_id: u64,
+    /// The highest state of the channel that any backup names. The channel may have come even further.
+    pub newest_known_update_id: u64,
+    /// As LDK writes it; see [`MonitorRecord::bytes`].
+    pub bytes: Arc<Zeroizing<Vec<u8>>>,
+}
+
+impl RestoredMonitor {
+    /// Whether a later state is known to exist. If not, that proves nothing.
+    pub fn is_outdated(&self) -> bool {
+        self.update_id < self.newest_known_update_id
+    }
+}
+
+impl fmt::Debug for RestoredMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoredMonitor")
+            .field("update_id", &self.update_id)
+            .field("newest_known_update_id", &self.newest_known_update_id)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for RestoreReport {
@@ -77,6 +118,7 @@ impl fmt::Debug for RestoreReport {
             .field("channels", &self.channels.len())
             .field("older_channels", &self.older_channels.len())
             .field("app_data_bytes", &self.app_data.len())
+            .field("monitors", &self.monitors)
             .finish_non_exhaustive()
     }
 }
@@ -200,14 +242,39 @@ impl Exchange {
             app_data: app_data
                 .map(|c| c.snapshot.app_data.clone())
                 .unwrap_or_default(),
+            monitors: self.restored_monitors(),
             answers: sorted,
         }
+    }
+
+    /// The newest known monitors of channels that are not resolved and that the wallet has no state of,
+    /// or only an older one. Before the wallet is reported: of all.
+    pub fn restored_monitors(&self) -> Vec<RestoredMonitor> {
+        let lacks = |monitor: &&MonitorRecord| {
+            let here = |live: &super::WalletState| {
+                let channel = live.channel(&monitor.ids());
+                channel.is_some_and(|channel| channel.update_id >= monitor.update_id)
+            };
+            !self.live.as_ref().is_some_and(here)
+        };
+        let restored = |monitor: &MonitorRecord| {
+            let channel = self.book.channel(&monitor.ids())?;
+            let stamp = self.book.stamp(&channel.ids).max(channel.update_id);
+            Some(RestoredMonitor {
+                channel: channel.ids,
+                update_id: monitor.update_id,
+                newest_known_update_id: stamp.max(monitor.update_id),
+                bytes: monitor.bytes.clone(),
+            })
+        };
+        let monitors = self.book.monitors.all().filter(lacks);
+        monitors.filter_map(restored).collect()
     }
 
     /// Hands back a blob that was read before the process ended, from the host's records.
     pub fn returned_before(&mut self, peer: PublicKey, contents: Contents) {
         self.book.note_stamps(&contents.snapshot);
-        if !self.book.merge(&contents).is_empty() {
+        if self.book.merge(&contents).any() {
             self.due.structure();
         }
         if self.past == Past::Unknown {

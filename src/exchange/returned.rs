@@ -246,13 +246,12 @@ impl Exchange {
             blob: Arc::from(blob),
         };
         self.actions.push(Action::Persist(record));
-        let outputs = self.book.restored_outputs.len();
-        let channels = self.book.merge(&contents);
-        if self.book.restored_outputs.len() > outputs {
+        let merged = self.book.merge(&contents);
+        if merged.any() {
             self.due.structure();
         }
+        let channels = merged.channels;
         if !channels.is_empty() {
-            self.due.structure();
             self.report(Event::ChannelsMerged { peer, channels });
             for (peer, connection) in &mut self.connections {
                 if self.book.knows_channel_with(peer) {

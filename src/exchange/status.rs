@@ -20,14 +20,19 @@ pub struct Status {
     pub channels: usize,
     /// Of these, known from returned backups alone.
     pub restored_channels: usize,
-    /// How many peers have returned the newest snapshot, or the essential part of it.
+    /// How many peers have returned the newest snapshot, or the essential part of it, or one that
+    /// differs from it in the states of channels alone.
     pub verified_by: usize,
-    /// How many peers have returned all of the newest snapshot.
+    /// How many peers have returned the full tier of the newest snapshot itself.
     pub verified_whole_by: usize,
-    /// How many peers were sent the newest snapshot.
+    /// How many peers were sent the newest snapshot, or one that differs from it in the states of
+    /// channels alone.
     pub sent_to: usize,
     /// Channels that no peer is known to hold: lost if the phone is lost now.
     pub unprotected_channels: usize,
+    /// Channels without a monitor in the largest blob of the newest snapshot: of these, a restore can
+    /// sweep our own output, but no HTLCs in flight and no penalty.
+    pub channels_without_monitor: usize,
     /// Whether channels are held by an alarm.
     pub holding: bool,
     /// The alarms that stand.

@@ -26,6 +26,8 @@ use crate::service::Engine;
 /// else. Report `Event::ChannelClosed` with
 /// [`PeerStorage::wallet_changed`](crate::service::PeerStorage::wallet_changed) to have it at once.
 ///
+/// What it is told of as written is also what backups carry of the monitors themselves.
+///
 /// An archived monitor means that the outputs of its channel are swept and buried: the channel leaves
 /// the backup.
 pub struct PersistHook<P> {

@@ -16,11 +16,14 @@ use lightning::ln::msgs::SocketAddress;
 use lightning::ln::types::ChannelId;
 use lightning::sign::SpendableOutputDescriptor;
 use lightning::types::features::ChannelTypeFeatures;
+use zeroize::Zeroizing;
 
 pub use keys::ChannelKeys;
 pub use monitors::{Monitor, Monitors};
 
-use crate::backup::{ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, PeerRecord};
+use crate::backup::{
+    ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, MonitorRecord, PeerRecord,
+};
 use crate::exchange::WalletState;
 use crate::locks::lock;
 use crate::service::WalletSource;
@@ -47,7 +50,8 @@ impl<F: Fn(&PublicKey) -> Vec<SocketAddress> + Send + Sync> AddressBook for F {
 ///
 /// A channel is reported from its first monitor until that is archived. Reading takes LDK's locks for
 /// a moment each; never read it inside of `Persist` or with a lock held that LDK's threads may wait
-/// for. Monitors are not encoded, but once for each channel whose keys cannot be told otherwise.
+/// for. For the live state monitors are not encoded, but once for each channel whose keys cannot be
+/// told otherwise; [`WalletSource::monitors`] encodes all of them, one after the other.
 pub struct LdkWallet {
     channels: Box<dyn Fn() -> Vec<ChannelDetails> + Send + Sync>,
     monitors: Box<dyn Monitors + Send + Sync>,
@@ -150,6 +154,20 @@ impl WalletSource for LdkWallet {
             .holds_secret(channel, next_revocation_number, secret)
     }
 
+    fn monitors(&self) -> Vec<MonitorRecord> {
+        let details = (self.channels)();
+        let has_htlcs = |details: &&ChannelDetails| htlc_expiries(details).next().is_some();
+        let with_htlcs = details.iter().filter(has_htlcs);
+        let with_htlcs: BTreeSet<_> = with_htlcs.map(|details| details.channel_id).collect();
+        let mut records = Vec::new();
+        for id in self.monitors.ids() {
+            self.monitors.look(id, &mut |monitor| {
+                records.extend(monitor_record(monitor, with_htlcs.contains(&id)));
+            });
+        }
+        records
+    }
+
     fn wallet_state(&self) -> WalletState {
         // The monitors first: a channel that comes to be meanwhile is then in neither list or in
         // both, and is not taken for a closed one.
@@ -187,6 +205,19 @@ impl WalletSource for LdkWallet {
             .collect();
         state
     }
+}
+
+/// None where the monitor moved on meanwhile: it is read again when that is written.
+fn monitor_record(monitor: &dyn Monitor, pending_htlcs: bool) -> Option<MonitorRecord> {
+    let update_id = monitor.latest_update_id();
+    let bytes = Zeroizing::new(monitor.encoded());
+    let pending_htlcs = pending_htlcs || !monitor.htlc_expiries().is_empty();
+    (monitor.latest_update_id() == update_id).then(|| MonitorRecord {
+        channel: monitor.channel_id(),
+        update_id,
+        pending_htlcs,
+        bytes: Arc::new(bytes),
+    })
 }
 
 /// The place of the funding output in the chain, once a reorganisation will not change it. Until
@@ -239,5 +270,60 @@ fn htlc_expiries(details: &ChannelDetails) -> impl Iterator<Item = u32> + '_ {
 impl fmt::Debug for LdkWallet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LdkWallet").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+    use bitcoin::Transaction;
+    use lightning::chain::transaction::OutPoint;
+
+    use super::*;
+
+    /// Moves on by this much whenever it is encoded.
+    struct Busy(AtomicU64, u64);
+
+    impl Monitor for Busy {
+        fn channel_id(&self) -> ChannelId {
+            ChannelId([1; 32])
+        }
+        fn counterparty(&self) -> PublicKey {
+            let secret = SecretKey::from_slice(&[1; 32]).unwrap();
+            secret.public_key(&Secp256k1::new())
+        }
+        fn latest_update_id(&self) -> u64 {
+            self.0.load(Ordering::SeqCst)
+        }
+        fn funding_outpoint(&self) -> OutPoint {
+            OutPoint {
+                txid: bitcoin::hashes::Hash::all_zeros(),
+                index: 0,
+            }
+        }
+        fn channel_type(&self) -> ChannelTypeFeatures {
+            ChannelTypeFeatures::empty()
+        }
+        fn spendable_outputs(&self, _tx: &Transaction) -> Vec<SpendableOutputDescriptor> {
+            Vec::new()
+        }
+        fn encoded(&self) -> Vec<u8> {
+            self.0.fetch_add(self.1, Ordering::SeqCst);
+            vec![7; 9]
+        }
+        fn htlc_expiries(&self) -> Vec<u32> {
+            vec![800_000]
+        }
+    }
+
+    #[test]
+    fn a_monitor_that_moves_on_while_it_is_encoded_is_not_given() {
+        let still = monitor_record(&Busy(AtomicU64::new(5), 0), false).unwrap();
+        assert_eq!((still.update_id, still.pending_htlcs), (5, true));
+        assert_eq!(**still.bytes, [7; 9]);
+        assert!(monitor_record(&Busy(AtomicU64::new(5), 1), false).is_none());
     }
 }

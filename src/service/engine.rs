@@ -10,8 +10,8 @@
 //! Locks, in the order in which they may be taken together: `exchange`, then `desk`. Neither is held
 //! while the wallet's own code (source, waker) or SQLite runs, so whoever holds LDK's locks (logger,
 //! broadcaster, message handler) may wait for them. The persist hook takes the `desk` alone.
-//! `refreshing` is held while the source reads the live state, with LDK's locks: no one may wait for
-//! it who holds a lock that the source needs.
+//! `refreshing` is held while the source reads the live state or the monitors, with LDK's locks: no one
+//! may wait for it who holds a lock that the source needs.
 
 mod desk;
 mod outbox;
@@ -33,9 +33,9 @@ use super::clock::Clock;
 use super::jobs::jobs;
 use super::stamps::DurableStamps;
 use super::WalletSource;
-use crate::backup::{BackupKey, ChannelIds, Padding};
+use crate::backup::{BackupKey, ChannelIds, MonitorRecord, Padding};
 use crate::exchange::{
-    Exchange, Inbound, Numbers, Outbound, PeerFeatures, Proof, Time, Verdict, WalletState,
+    Action, Exchange, Inbound, Numbers, Outbound, PeerFeatures, Proof, Time, Verdict, WalletState,
 };
 use crate::locks::{lock, read, write};
 use crate::store::{Store, StoreError};
@@ -312,7 +312,11 @@ impl Engine {
         let now = self.clock.now();
         let mut exchange = lock(&self.exchange);
         let result = input(&mut exchange, now);
-        let jobs = jobs(exchange.take_actions());
+        let mut actions = exchange.take_actions();
+        let all = actions.len();
+        actions.retain(|action| !matches!(action, Action::ReadMonitors));
+        let wants_monitors = actions.len() < all;
+        let jobs = jobs(actions);
         let hold_has_ended = self.spend_guard.follow(&exchange);
         // Under the exchange's lock still, so that jobs stand in the order of the inputs.
         let mut desk = lock(&self.desk);
@@ -321,10 +325,12 @@ impl Engine {
             return result;
         }
         desk.gate_has_opened |= hold_has_ended;
+        desk.wants_monitors |= wants_monitors;
         // What is due already stays due: the exchange speaks of the future alone.
         let due = desk.wake_at.filter(|at| now >= *at);
         let wake_at = due.or(exchange.wake_at(now));
-        let wake = !jobs.is_empty() || wake_at != desk.wake_at || desk.gate_has_opened;
+        let wake =
+            !jobs.is_empty() || wants_monitors || wake_at != desk.wake_at || desk.gate_has_opened;
         desk.wake_at = wake_at;
         for job in jobs {
             desk.put(job);
@@ -422,6 +428,29 @@ impl Engine {
                 return;
             }
         }
+        self.hand_in(state, None);
+    }
+
+    /// Reads the monitors in this way, and after them the live state, so that no monitor is ahead of
+    /// the stamp beside it.
+    fn read_monitors_by(
+        &self,
+        read_from: impl FnOnce(&dyn WalletSource) -> Option<(Vec<MonitorRecord>, WalletState)>,
+    ) {
+        let _in_order = lock(&self.refreshing);
+        let source = read(&self.source).clone();
+        let (monitors, state) = match source.and_then(|source| read_from(&*source)) {
+            Some((monitors, state)) => (monitors, Some(state)),
+            None => (Vec::new(), None),
+        };
+        self.hand_in(state, Some(monitors));
+    }
+
+    /// Only while `refreshing` is held since before it was read.
+    fn hand_in(&self, mut state: Option<WalletState>, mut monitors: Option<Vec<MonitorRecord>>) {
+        if let Some(monitors) = &mut monitors {
+            lock(&self.stamps).withhold(monitors);
+        }
         if let Some(state) = &mut state {
             lock(&self.stamps).lower(state);
         }
@@ -431,7 +460,7 @@ impl Engine {
         if let Some(state) = &state {
             self.spend_guard.learn(&state.channels);
         }
-        if state.is_none() && archived.is_empty() {
+        if state.is_none() && monitors.is_none() && archived.is_empty() {
             return;
         }
         self.input(|exchange, now| {
@@ -440,6 +469,9 @@ impl Engine {
             }
             if let Some(state) = state {
                 exchange.wallet_changed(now, state);
+            }
+            if let Some(monitors) = monitors {
+                exchange.monitors_read(now, monitors);
             }
         });
     }

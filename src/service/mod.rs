@@ -23,10 +23,10 @@ use zeroize::Zeroize;
 pub use clock::{Clock, SystemClock};
 pub(crate) use engine::{Engine, Offered, Outgoing};
 
-use crate::backup::{BackupKey, ChannelIds, Padding};
+use crate::backup::{BackupKey, ChannelIds, MonitorRecord, Padding};
 use crate::exchange::{
     Alarm, AlarmId, Event, Exchange, Past, PastError, Resolution, ResolveError, RestoreReport,
-    StoragePolicy, WalletState,
+    RestoredMonitor, StoragePolicy, WalletState,
 };
 use crate::locks::lock;
 use crate::store::{EventId, Owner, Store, StoreError};
@@ -37,6 +37,14 @@ pub trait WalletSource: Send + Sync {
     /// ready one that is missing is taken for lost state. Called from threads of this project, from
     /// LDK's message handling and from [`PeerStorage::attach`]; it may take LDK's locks.
     fn wallet_state(&self) -> WalletState;
+
+    /// The monitors of all channels, as they are now, for backups at peers that keep large blobs. None
+    /// need not be given; one that is given must be of the state that it says. Called at most once a
+    /// minute, and when the app goes to background, from a thread of this project; it may take LDK's
+    /// locks.
+    fn monitors(&self) -> Vec<MonitorRecord> {
+        Vec::new()
+    }
 
     /// Whether `secret` is the one that revoked our commitment before `next_revocation_number`, a field
     /// of the peer's `channel_reestablish`. None: it cannot be told. Then the peer's word that our state
@@ -64,18 +72,30 @@ pub struct Config {
     pub storage: StoragePolicy,
     /// How blobs are padded.
     pub padding: Padding,
+    /// Whether backups carry the monitors of channels, where a peer keeps large blobs. Without them a
+    /// restore can sweep our own output of a channel that its peer closes, but cannot recover HTLCs in
+    /// flight or punish a revoked commitment.
+    ///
+    /// Off, backups are smaller, and whoever has the seed learns less from them: a monitor tells the
+    /// payments of its channel. Monitors that a restore has brought back stay in either case.
+    ///
+    /// It takes a wrapped persister ([`PeerStorage::persister`], [`PeerStorage::monitor_written`]):
+    /// a state that is not known to be written is not backed up.
+    pub monitors: bool,
     /// The clock; none: the system's.
     pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Config {
-    /// The defaults: blobs are kept for peers with a channel, and padded to buckets.
+    /// The defaults: blobs are kept for peers with a channel, and padded to buckets; backups carry
+    /// monitors.
     pub fn new(data_dir: impl Into<PathBuf>, network: Network) -> Self {
         Config {
             data_dir: data_dir.into(),
             network,
             storage: StoragePolicy::default(),
             padding: Padding::default(),
+            monitors: true,
             clock: None,
         }
     }
@@ -121,6 +141,7 @@ impl PeerStorage {
 
         let clock = config.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let mut exchange = Exchange::new(clock.now(), saved, config.storage);
+        exchange.carry_monitors(config.monitors);
         for foreign in store.foreign_blobs()? {
             // Read before the process ended, and perhaps not yet part of a snapshot of ours.
             match key.open_snapshot(&foreign.blob) {
@@ -222,6 +243,15 @@ impl PeerStorage {
     pub fn finish_restore(&self) -> Result<RestoreReport, PastError> {
         self.engine
             .input(|exchange, now| exchange.finish_restore(now))
+    }
+
+    /// The newest monitors that are known from backups, of channels that are not resolved and that this
+    /// device has no state of, or only an older one: for the recovery of their funds, which must never
+    /// publish a commitment of ours (safety rule 9). They survive restarts and stay in our own backups
+    /// until [`channel_resolved`](Self::channel_resolved). Before [`attach`](Self::attach) nobody can
+    /// tell which channels the device has: then it is all that are known.
+    pub fn restored_monitors(&self) -> Vec<RestoredMonitor> {
+        self.engine.look(|exchange| exchange.restored_monitors())
     }
 
     // ---- the app ----------------------------------------------------------------------------

@@ -87,6 +87,7 @@ impl_writeable_tlv_based_enum!(Part,
     (4, FurtherAddresses) => {},
     (6, AppData) => {},
     {8, Peer} => (),
+    {10, Monitor} => (),
 );
 
 impl_writeable_tlv_based_enum!(Tier, (0, Essential) => {}, (2, Full) => {});

@@ -2,12 +2,14 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // each test takes what it needs
 
+use std::sync::Arc;
+
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{Amount, Network, OutPoint, ScriptBuf, TxOut, Txid};
 use ldk_peer_storage::backup::{
-    BackupKey, ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, InstallationId, PeerRecord,
-    Revision, Snapshot,
+    BackupKey, ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, InstallationId, MonitorRecord,
+    PeerRecord, Revision, Snapshot,
 };
 use lightning::ln::chan_utils::{
     ChannelPublicKeys, ChannelTransactionParameters, CounterpartyChannelTransactionParameters,
@@ -43,6 +45,7 @@ pub fn empty() -> Snapshot {
         channels: Vec::new(),
         spendable_outputs: Vec::new(),
         app_data: Vec::new(),
+        monitors: Vec::new(),
     }
 }
 
@@ -72,7 +75,27 @@ pub fn channel(secret: u16) -> ChannelRecord {
     }
 }
 
-/// Every kind of everything, in an order that the format has to restore.
+/// What stands for the monitor of that channel, up to its stamp.
+pub fn monitor(secret: u16, len: usize) -> MonitorRecord {
+    let channel = channel(secret);
+    MonitorRecord {
+        channel: channel.ids.channel_id.unwrap(),
+        update_id: channel.update_id,
+        pending_htlcs: false,
+        bytes: Arc::new(vec![secret as u8; len].into()),
+    }
+}
+
+/// The rich sample, with monitors of three of its channels; one is behind, one has HTLCs pending.
+pub fn with_monitors() -> Snapshot {
+    let mut snapshot = rich();
+    snapshot.monitors = vec![monitor(5, 700), monitor(3, 1200), monitor(2, 300)];
+    snapshot.monitors[1].update_id -= 1;
+    snapshot.monitors[2].pending_htlcs = true;
+    snapshot
+}
+
+/// Every kind of everything that the first blobs had, in an order that the format has to restore.
 pub fn rich() -> Snapshot {
     let mut snapshot = empty();
     snapshot.peers = vec![

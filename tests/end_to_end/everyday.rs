@@ -3,7 +3,7 @@
 use ldk_peer_storage::exchange::Health;
 use testkit::{open_channel, pay, wait_until, Chain, NodeConfig, DEADLINE};
 
-use crate::support::{Wallet, WalletConfig};
+use crate::support::{wait_pushes_arrived, Wallet, WalletConfig};
 
 #[test]
 fn each_keeps_the_backup_of_the_other_and_returns_it_at_the_next_connection() {
@@ -21,7 +21,7 @@ fn each_keeps_the_backup_of_the_other_and_returns_it_at_the_next_connection() {
     pay(&alice.node, &bob.node, 1_000_000);
     for (wallet, peer) in [(&alice, &bob), (&bob, &alice)] {
         assert!(wallet.storage.on_background(DEADLINE).complete);
-        wait_arrived(wallet, peer);
+        wait_pushes_arrived(&wallet.node.id(), wallet.node.wire(), &peer.node);
     }
 
     alice.reconnect(&bob.node);
@@ -36,13 +36,4 @@ fn each_keeps_the_backup_of_the_other_and_returns_it_at_the_next_connection() {
     }
     pay(&bob.node, &alice.node, 1_000_000);
     assert!(alice.storage.alarms().is_empty() && bob.storage.alarms().is_empty());
-}
-
-/// What is sent is still on its way; a disconnection now would lose it.
-fn wait_arrived(from: &Wallet, to: &Wallet) {
-    let count = |names: Vec<String>| names.iter().filter(|name| *name == "PeerStorage").count();
-    wait_until("what was sent to arrive", DEADLINE, || {
-        count(to.node.wire().received_from(&from.node.id()))
-            == count(from.node.wire().sent_to(&to.node.id()))
-    });
 }

@@ -51,6 +51,7 @@ fn snapshot(revision: (u32, u64), installation: u8, channels: &[(u64, PublicKey)
             .collect(),
         spendable_outputs: Vec::new(),
         app_data: Vec::new(),
+        monitors: Vec::new(),
     }
 }
 

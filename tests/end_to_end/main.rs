@@ -3,6 +3,7 @@
 
 mod everyday;
 mod lost_and_found;
+mod monitors;
 mod ordering;
 mod quiet;
 mod stale_state;

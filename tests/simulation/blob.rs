@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ldk_peer_storage::backup::{
-    self, Contents, OpenError, Revision, Snapshot, Tier, MAX_BLOB, OVERHEAD,
+    self, Contents, OpenError, Part, Revision, Snapshot, Tier, MAX_BLOB, OVERHEAD,
 };
 
 use super::names::channel_of;
@@ -12,12 +12,16 @@ use super::names::channel_of;
 pub type Bytes = Arc<[u8]>;
 
 /// What a blob says, so that a step need not decode it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Meta {
     pub revision: Revision,
     pub tier: Tier,
     /// The channels that it names, as bits.
     pub channels: u128,
+    /// How far they have come: the state stamps.
+    pub stamps: Vec<(usize, u64)>,
+    /// The monitors that it carries, and how far each had come.
+    pub monitors: Vec<(usize, u64)>,
 }
 
 const HEAD: usize = 18;
@@ -47,6 +51,17 @@ pub fn seal(
         revision: snapshot.revision,
         tier,
         channels: all & !omitted,
+        stamps: snapshot
+            .channels
+            .iter()
+            .map(|c| (channel_of(&c.ids), c.update_id))
+            .collect(),
+        monitors: snapshot
+            .monitors
+            .iter()
+            .filter(|m| tier == Tier::Full && !encoded.dropped.contains(&Part::Monitor(m.channel)))
+            .map(|m| (channel_of(&m.ids()), m.update_id))
+            .collect(),
     };
     Some((bytes.into(), meta))
 }

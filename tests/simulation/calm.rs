@@ -1,8 +1,12 @@
 //! The end of a run: the faults stop, everyone connects a few times, and then all must be well.
 
+use std::collections::BTreeMap;
+
 use ldk_peer_storage::backup::{self, Revision, Tier};
 use ldk_peer_storage::exchange::{Health, RestoreReport};
 
+use super::blob::Meta;
+use super::device::MonitorHost;
 use super::names::{channel_of, node_id};
 use super::storer::Kind;
 use super::world::World;
@@ -98,7 +102,7 @@ impl World {
             }
             _ => self.nodes[peer].keeper.kept(d.node),
         };
-        let Some(kept) = kept.map(|blob| self.meta(&blob)) else {
+        let Some(kept) = kept.map(|blob| self.meta(&blob).clone()) else {
             self.violated(&format!("liveness: {kind:?} {peer} keeps nothing"));
         };
         if kept.revision != snapshot.revision {
@@ -128,6 +132,61 @@ impl World {
             ));
         }
         self.counts.add("storers that held the newest in the end");
+        if kind != Kind::Ldk && self.devices[device].monitor_host == MonitorHost::Small {
+            self.liveness_the_newest_monitors_are_there(device, &kept);
+        }
+    }
+
+    /// Small ones always fit.
+    fn liveness_the_newest_monitors_are_there(&mut self, device: usize, kept: &Meta) {
+        for (channel, local) in self.devices[device].wallet.iter().flatten() {
+            if !kept.monitors.contains(&(*channel, local.stamp)) {
+                self.violated(&format!("liveness: the monitor of {channel} is not there"));
+            }
+        }
+        self.counts
+            .add("storers that held the newest monitors in the end");
+    }
+
+    /// The newest of all that were heard, whichever backup had it, and how far their channels had come.
+    fn rule_8_a_restore_takes_the_newest_monitors(
+        &mut self,
+        device: usize,
+        report: &RestoreReport,
+    ) {
+        let d = &self.devices[device];
+        let mut newest: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut stamps: BTreeMap<usize, u64> = BTreeMap::new();
+        for (_, blob) in &d.heard {
+            for (all, heard) in [
+                (&mut newest, &self.blobs[*blob].monitors),
+                (&mut stamps, &self.blobs[*blob].stamps),
+            ] {
+                for (channel, state) in heard {
+                    let known = all.entry(*channel).or_default();
+                    *known = (*known).max(*state);
+                }
+            }
+        }
+        newest.retain(|channel, _| !self.channels[*channel].resolved);
+        let told = report.monitors.iter();
+        let told: BTreeMap<_, _> = told
+            .map(|m| {
+                (
+                    channel_of(&m.channel),
+                    (m.update_id, m.newest_known_update_id),
+                )
+            })
+            .filter(|(channel, _)| !self.channels[*channel].resolved)
+            .collect();
+        let expected = newest.iter().map(|(c, state)| (*c, (*state, stamps[c])));
+        if told != expected.collect() {
+            self.violated(&format!("rule 8: {newest:?} were heard, and {told:?} told"));
+        }
+        if !newest.is_empty() {
+            self.counts.add("restores with monitors");
+        }
+        self.devices[device].restored_monitors = newest;
     }
 
     pub fn rule_8_a_restore_takes_the_newest(&mut self, device: usize, report: &RestoreReport) {
@@ -156,5 +215,6 @@ impl World {
         if lost != 0 {
             self.violated("rule 8: a restore left out a channel that it had heard of");
         }
+        self.rule_8_a_restore_takes_the_newest_monitors(device, report);
     }
 }

@@ -1,9 +1,12 @@
 //! A device that runs the exchange: its host, as thin as the real one, and its wallet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bitcoin::{Amount, ScriptBuf, TxOut};
-use ldk_peer_storage::backup::{ChannelKind, ChannelPhase, ChannelRecord, PeerRecord};
+use ldk_peer_storage::backup::{
+    ChannelKind, ChannelPhase, ChannelRecord, MonitorRecord, PeerRecord, Revision,
+};
 use ldk_peer_storage::exchange::{
     Action, Exchange, Inbound, Numbers, Past, PeerFeatures, Proof, Record, StoragePolicy, Time,
     Verdict, WalletState,
@@ -27,6 +30,35 @@ pub struct Local {
 }
 
 pub type Wallet = BTreeMap<usize, Local>;
+
+/// How the host of a device is with monitors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MonitorHost {
+    /// It wants none in its backups.
+    Off,
+    /// It is asked and has none to give.
+    Empty,
+    Small,
+    /// Two fit into a blob, at most.
+    Big,
+}
+
+/// What the exchange is doing about the states of channels.
+#[derive(Clone, Debug, Default)]
+pub struct StatePushes {
+    /// When the monitors were last asked for, or given.
+    pub asked_at: Option<u64>,
+    /// The app has just gone to background.
+    pub hurry: bool,
+    /// The present input can lead to snapshots for states alone.
+    pub judged: bool,
+    /// The snapshot that the present input has led to, for states alone.
+    pub made: Option<Revision>,
+    /// When such a one was last sent to a peer.
+    pub sent_at: BTreeMap<usize, u64>,
+    /// On which connection each peer was last sent anything.
+    pub sent_on: BTreeMap<usize, usize>,
+}
 
 pub struct Device {
     pub node: usize,
@@ -60,6 +92,10 @@ pub struct Device {
     pub reported: bool,
     /// What a device that does not know its past has read back: by whom, and what.
     pub heard: Vec<(usize, usize)>,
+    pub monitor_host: MonitorHost,
+    pub state_pushes: StatePushes,
+    /// The monitors that a restore or a merge has brought this directory.
+    pub restored_monitors: BTreeMap<usize, u64>,
 }
 
 impl Device {
@@ -87,6 +123,9 @@ impl Device {
             app_data: Vec::new(),
             reported: false,
             heard: Vec::new(),
+            monitor_host: MonitorHost::Off,
+            state_pushes: StatePushes::default(),
+            restored_monitors: BTreeMap::new(),
         }
     }
 
@@ -118,6 +157,9 @@ impl World {
         d.accepted
             .retain(|peer, blob| d.disk.slots.get(&node_id(*peer)) == Some(blob));
         d.exchange = Exchange::new(now, d.disk.saved.clone(), StoragePolicy::default());
+        d.exchange
+            .carry_monitors(d.monitor_host != MonitorHost::Off);
+        d.state_pushes = StatePushes::default();
         d.up = true;
         d.boot += 1;
         d.disputed.clear();
@@ -223,6 +265,47 @@ impl World {
             self.devices[device].reported = true;
             self.ask(device, |x, now| x.wallet_changed(now, state));
         }
+    }
+
+    /// The host has read the monitors that it was asked for, and after them the live state.
+    pub fn monitors_read(&mut self, device: usize, boot: u32) {
+        if self.devices[device].boot != boot {
+            return;
+        }
+        let monitors = self.live_monitors(device);
+        self.report_wallet(device);
+        let hurry = std::mem::take(&mut self.devices[device].state_pushes.hurry);
+        self.devices[device].state_pushes.judged = !hurry;
+        self.counts.add("readings of monitors");
+        self.note(|_| format!("device {device} has read {} monitors", monitors.len()));
+        self.ask(device, |x, now| x.monitors_read(now, monitors));
+        self.devices[device].state_pushes.judged = false;
+        self.devices[device].state_pushes.made = None;
+    }
+
+    fn live_monitors(&self, device: usize) -> Vec<MonitorRecord> {
+        let d = &self.devices[device];
+        let len = match d.monitor_host {
+            MonitorHost::Off | MonitorHost::Empty => return Vec::new(),
+            // None fits into the small blob, as no real one does.
+            MonitorHost::Small => 1_100,
+            MonitorHost::Big => 25_000,
+        };
+        let wallet = d.wallet.iter().flatten();
+        let monitor = |(channel, local): (&usize, &Local)| MonitorRecord {
+            channel: channel_id(*channel),
+            update_id: local.stamp,
+            pending_htlcs: local.stamp % 3 == 1,
+            bytes: monitor_bytes(d.node, *channel, local.stamp, len),
+        };
+        wallet.map(monitor).collect()
+    }
+
+    fn monitors_wanted(&mut self, device: usize) {
+        self.rule_monitors_are_read_once_a_minute(device);
+        let at = self.now + self.random.between(0, 200);
+        let boot = self.devices[device].boot;
+        self.plan(at, Event::Monitors { device, boot });
     }
 
     pub fn tell_resolved(&mut self, device: usize, channel: usize) {
@@ -468,13 +551,16 @@ impl World {
                 self.devices[device].links.get(&node_of(peer)).copied()
             }
             Action::Persist(_) => None,
+            Action::ReadMonitors => return self.monitors_wanted(device),
         };
         match &action {
             Action::Persist(record) => self.judge_record(device, record),
             Action::Push { peer, snapshot, .. } => {
                 self.rule_1_nothing_leaves_before_reading(device, node_of(peer), link, snapshot);
                 self.rule_6_nothing_is_overwritten_under_an_alarm(device);
+                self.rule_states_are_pushed_once_a_minute(device, node_of(peer), link, snapshot);
             }
+            Action::ReadMonitors => {}
             Action::Warn { peer, .. } => {
                 self.rule_11_a_funded_peer_is_never_refused(device, node_of(peer));
             }
@@ -528,7 +614,7 @@ impl World {
                 let node = self.devices[device].node;
                 let end = self.links[link].end_of(node);
                 let sealed = blob::seal(node, self.blobs.len(), &snapshot, tier, capacity);
-                self.rule_4_a_push_is_never_empty(&snapshot, sealed.as_ref().map(|(_, m)| *m));
+                self.rule_4_a_push_is_never_empty(&snapshot, sealed.as_ref().map(|(_, m)| m));
                 self.rule_5_only_what_is_durable_leaves(device, &snapshot);
                 self.note(|_| {
                     format!(
@@ -544,6 +630,7 @@ impl World {
                 }
             }
             Action::Warn { .. } => self.counts.add("warnings to peers"),
+            Action::ReadMonitors => {}
         }
     }
 
@@ -611,7 +698,10 @@ impl World {
             return;
         }
         d.wake_planned = None;
+        d.state_pushes.judged = true;
         self.ask(device, |x, now| x.tick(now));
+        self.devices[device].state_pushes.judged = false;
+        self.devices[device].state_pushes.made = None;
     }
 
     // ---- views ------------------------------------------------------------------------------
@@ -649,6 +739,19 @@ impl World {
             wallet.keys().any(open)
         })
     }
+}
+
+/// What stands for a monitor says whose it is, of which channel and state.
+pub fn monitor_bytes(
+    node: usize,
+    channel: usize,
+    stamp: u64,
+    len: usize,
+) -> Arc<zeroize::Zeroizing<Vec<u8>>> {
+    let mut bytes = vec![node as u8, channel as u8];
+    bytes.extend(stamp.to_be_bytes());
+    bytes.resize(len, 0);
+    Arc::new(bytes.into())
 }
 
 fn spendable_output(channel: usize) -> SpendableOutputDescriptor {

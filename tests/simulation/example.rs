@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use ldk_peer_storage::backup::{
-    self, ChannelKind, ChannelPhase, ChannelRecord, Contents, InstallationId, OpenError,
-    PeerRecord, Revision, Snapshot, Tier, MAX_BLOB,
+    self, ChannelKind, ChannelPhase, ChannelRecord, Contents, InstallationId, MonitorRecord,
+    OpenError, PeerRecord, Revision, Snapshot, Tier, MAX_BLOB,
 };
 use ldk_peer_storage::exchange::{
     Action, Event, Exchange, Health, Inbound, Numbers, Outbound, Past, PeerFeatures, PeerStatus,
@@ -34,6 +34,8 @@ pub struct Example {
     pub foreign: Vec<(PublicKey, Arc<[u8]>)>,
     pub written: Vec<(PublicKey, Arc<[u8]>)>,
     pub features: u64,
+    /// How often the monitors were asked for.
+    pub asked: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ impl Example {
             foreign: Vec::new(),
             written: Vec::new(),
             features: 1,
+            asked: 0,
         }
     }
 
@@ -103,6 +106,7 @@ impl Example {
                     tier,
                     capacity,
                 }),
+                Action::ReadMonitors => self.asked += 1,
                 Action::Warn { peer, text } => self.warnings.push((peer, text)),
             }
         }
@@ -148,6 +152,13 @@ impl Example {
 
     pub fn live(&mut self, channels: &[LiveChannel]) -> &mut Self {
         self.exchange.wallet_changed(self.now, state(channels));
+        self.take()
+    }
+
+    /// The host has read these monitors.
+    pub fn monitors(&mut self, monitors: &[LiveMonitor]) -> &mut Self {
+        let monitors = monitors.iter().map(|m| monitor(*m)).collect();
+        self.exchange.monitors_read(self.now, monitors);
         self.take()
     }
 
@@ -317,6 +328,18 @@ pub fn state(channels: &[LiveChannel]) -> WalletState {
     }
 }
 
+/// (channel, update id, bytes)
+pub type LiveMonitor = (usize, u64, usize);
+
+pub fn monitor((channel, update_id, len): LiveMonitor) -> MonitorRecord {
+    MonitorRecord {
+        channel: channel_id(channel),
+        update_id,
+        pending_htlcs: false,
+        bytes: Arc::new(vec![update_id as u8; len].into()),
+    }
+}
+
 pub fn record((peer, channel, update_id, phase): LiveChannel) -> ChannelRecord {
     ChannelRecord {
         counterparty: node_id(peer),
@@ -345,6 +368,7 @@ pub fn foreign(revision: (u32, u64), channels: &[LiveChannel]) -> Snapshot {
         channels,
         spendable_outputs: Vec::new(),
         app_data: Vec::new(),
+        monitors: Vec::new(),
     }
 }
 

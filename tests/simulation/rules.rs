@@ -2,10 +2,11 @@
 
 use ldk_peer_storage::backup::{ChannelPhase, Contents, Snapshot};
 use ldk_peer_storage::exchange::{
-    Action, AlarmKind, Event, Evidence, Record, StorerState, Time, RETENTION_BLOCKS,
+    Action, AlarmKind, Capacity, Event, Evidence, Record, StorerState, Time, RETENTION_BLOCKS,
 };
 
 use super::blob::{channel_bits, Bytes, Meta};
+use super::device::{monitor_bytes, MonitorHost};
 use super::names::{channel_id, channel_of, node_id, node_of};
 use super::storer::Kind;
 use super::wire::Message;
@@ -130,6 +131,12 @@ impl World {
                 held |= self.meta(&blob).channels;
             }
             for device in &storer.devices {
+                // What waited in the memory of a process that has ended is gone.
+                if !self.devices[*device].up {
+                    let slot = self.devices[*device].disk.slots.get(&node_id(owner));
+                    held |= slot.map_or(0, |blob| self.meta(blob).channels);
+                    continue;
+                }
                 if let Some(blob) = self.newest_slot(*device, owner) {
                     held |= self.meta(&blob).channels;
                 }
@@ -156,7 +163,7 @@ impl World {
 
     // ---- rule 4 -----------------------------------------------------------------------------
 
-    pub fn rule_4_a_push_is_never_empty(&self, snapshot: &Snapshot, sealed: Option<Meta>) {
+    pub fn rule_4_a_push_is_never_empty(&self, snapshot: &Snapshot, sealed: Option<&Meta>) {
         let Some(sealed) = sealed else {
             self.violated("rule 4: a push that cannot be built");
         };
@@ -462,13 +469,105 @@ impl World {
         }
     }
 
+    // ---- monitors ---------------------------------------------------------------------------
+
+    /// Neither ahead of their stamps, nor of another channel or state, and at most one each.
+    fn monitors_are_what_they_say(&self, device: usize, snapshot: &Snapshot) {
+        let node = self.devices[device].node;
+        let mut seen = 0_u128;
+        for monitor in &snapshot.monitors {
+            let channel = channel_of(&monitor.ids());
+            let record = snapshot
+                .channels
+                .iter()
+                .find(|c| c.ids.matches(&monitor.ids()));
+            let Some(record) = record else {
+                self.violated("monitors: one without its channel");
+            };
+            if monitor.update_id > record.update_id {
+                self.violated("monitors: one is ahead of the stamp beside it");
+            }
+            let (stamp, len) = (monitor.update_id, monitor.bytes.len());
+            if monitor.bytes != monitor_bytes(node, channel, stamp, len) {
+                self.violated("monitors: one is not what it says");
+            }
+            if seen & (1 << channel) != 0 {
+                self.violated("monitors: two of one channel");
+            }
+            seen |= 1 << channel;
+        }
+    }
+
+    /// What only peers knew is in each snapshot until its channel is resolved.
+    fn rule_2_restored_monitors_stay(&mut self, device: usize, snapshot: &Snapshot) {
+        let d = &self.devices[device];
+        for (channel, stamp) in &d.restored_monitors {
+            let lives = d.wallet.as_ref().is_some_and(|w| w.contains_key(channel));
+            let mut monitors = snapshot.monitors.iter();
+            let stays = monitors.any(|m| channel_of(&m.ids()) == *channel && m.update_id >= *stamp);
+            if !stays && !lives && !self.channels[*channel].resolved {
+                self.violated(&format!("rule 2: the monitor of channel {channel} is lost"));
+            }
+        }
+        if !self.devices[device].restored_monitors.is_empty() {
+            self.counts.add("snapshots with restored monitors");
+        }
+    }
+
+    pub fn rule_monitors_are_read_once_a_minute(&mut self, device: usize) {
+        let now = self.now;
+        let d = &mut self.devices[device];
+        let before = d.state_pushes.asked_at.replace(now);
+        let soon = before.is_some_and(|before| now < before + 60_000);
+        if d.monitor_host == MonitorHost::Off {
+            self.violated("monitors: asked for although the host wants none");
+        }
+        if soon && !self.devices[device].state_pushes.hurry {
+            self.violated("monitors: asked for twice within a minute");
+        }
+    }
+
+    pub fn rule_states_are_pushed_once_a_minute(
+        &mut self,
+        device: usize,
+        peer: usize,
+        link: Option<usize>,
+        snapshot: &Snapshot,
+    ) {
+        let now = self.now;
+        let Some(link) = link else { return };
+        let pushes = &mut self.devices[device].state_pushes;
+        let same_link = pushes.sent_on.insert(peer, link) == Some(link);
+        if !pushes.judged || !same_link || pushes.made != Some(snapshot.revision) {
+            return;
+        }
+        // A small one and a large one go out together.
+        let before = pushes.sent_at.insert(peer, now);
+        if before.is_some_and(|before| before != now && now < before + 60_000) {
+            self.violated("states: pushed twice within a minute");
+        }
+        let status = self.devices[device].exchange.status();
+        let of_peer = status.peers.iter().find(|p| p.node_id == node_id(peer));
+        if of_peer.is_some_and(|p| matches!(p.capacity, Capacity::Small { .. })) {
+            self.violated("states: pushed to a peer that keeps 1024 bytes");
+        }
+        self.counts.add("pushes of states");
+    }
+
     // ---- records ----------------------------------------------------------------------------
 
     pub fn judge_record(&mut self, device: usize, record: &Record) {
         match record {
             Record::Snapshot(snapshot) => {
                 self.counts.add("snapshots");
+                self.note(|_| format!("device {device} makes {snapshot:?}"));
                 self.rule_3_a_snapshot_has_every_unresolved_channel(device, snapshot);
+                self.monitors_are_what_they_say(device, snapshot);
+                self.rule_2_restored_monitors_stay(device, snapshot);
+                let pushes = &mut self.devices[device].state_pushes;
+                if pushes.judged {
+                    pushes.made = Some(snapshot.revision);
+                }
             }
             Record::Storer(_, state) => self.rule_7_only_our_own_content_is_verified(device, state),
             Record::Foreign { .. } => self.counts.add("foreign blobs kept"),

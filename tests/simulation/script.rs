@@ -3,7 +3,7 @@
 use ldk_peer_storage::backup::ChannelPhase;
 use ldk_peer_storage::exchange::{AlarmId, AlarmKind, Evidence, Inbound, Resolution, Verdict};
 
-use super::device::{Device, Local, Wallet};
+use super::device::{Device, Local, MonitorHost, Wallet};
 use super::disk::Disk;
 use super::names::{channel_id, node_id, MOST_CHANNELS, MOST_NODES};
 use super::storer::{Keeper, Kind};
@@ -76,6 +76,12 @@ impl World {
         if self.random.percent(30) {
             self.devices[device].app_data = vec![7; self.random.below(3000)];
         }
+        self.devices[device].monitor_host = match self.random.below(40) {
+            0 => MonitorHost::Big,
+            1 | 2 => MonitorHost::Empty,
+            3..=23 => MonitorHost::Small,
+            _ => MonitorHost::Off,
+        };
         device
     }
 
@@ -476,6 +482,7 @@ impl World {
         d.disk_put_back = false;
         d.accepted.clear();
         d.app_data.clear();
+        d.restored_monitors.clear();
     }
 
     fn a_second_device_is_set_up(&mut self) {
@@ -520,6 +527,7 @@ impl World {
         if both {
             d.disk = disk;
             d.disk_put_back = true;
+            d.restored_monitors.clear();
             d.accepted.clear();
         }
         self.counts.add(match both {
@@ -536,6 +544,7 @@ impl World {
             .filter(|d| self.devices[*d].up)
             .collect();
         if let Some(device) = self.random.pick(&up) {
+            self.devices[device].state_pushes.hurry = true;
             match self.random.percent(70) {
                 true => self.ask(device, |x, now| x.background(now)),
                 false => self.ask(device, |x, now| x.push_now(now)),

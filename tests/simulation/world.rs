@@ -85,6 +85,8 @@ pub enum Event {
     Deliver { link: usize, end: usize },
     /// A device's group commit.
     Commit { device: usize, boot: u32 },
+    /// A device's host has read the monitors.
+    Monitors { device: usize, boot: u32 },
     /// The time that the exchange asked for.
     Wake {
         device: usize,
@@ -194,6 +196,7 @@ impl World {
             match planned.event {
                 Event::Deliver { link, end } => self.deliver(link, end),
                 Event::Commit { device, boot } => self.commit(device, boot),
+                Event::Monitors { device, boot } => self.monitors_read(device, boot),
                 Event::Wake {
                     device,
                     boot,
@@ -233,8 +236,8 @@ impl World {
             .any(|c| self.channels[*c].phase == ChannelPhase::Ready)
     }
 
-    pub fn meta(&self, blob: &Bytes) -> Meta {
-        self.blobs[super::blob::number_of(blob)]
+    pub fn meta(&self, blob: &Bytes) -> &Meta {
+        &self.blobs[super::blob::number_of(blob)]
     }
 
     /// Sends a message over a connection; it arrives in order, some time later.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::Network;
 use ldk_peer_storage::backup::{
-    BackupKey, ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, InstallationId, PeerRecord,
-    Revision, Snapshot,
+    BackupKey, ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, InstallationId, MonitorRecord,
+    PeerRecord, Revision, Snapshot,
 };
 use ldk_peer_storage::exchange::{Record, SavedState};
 use ldk_peer_storage::store::{Owner, Store, StoreError};
@@ -82,6 +82,12 @@ pub fn snapshot(revision: Revision, channel_number: u8) -> Arc<Snapshot> {
         }],
         spendable_outputs: Vec::new(),
         app_data: SECRET_HOST.as_bytes().to_vec(),
+        monitors: vec![MonitorRecord {
+            channel: ChannelId([channel_number; 32]),
+            update_id: 5,
+            pending_htlcs: false,
+            bytes: Arc::new(SECRET_HOST.as_bytes().to_vec().into()),
+        }],
     })
 }
 

@@ -22,4 +22,4 @@ pub use chain_source::OwnChainSource;
 pub use clock::ManualClock;
 pub use quiet_node::QuietNode;
 pub use wallet::{keys, Begin, Wallet, WalletConfig};
-pub use watch::{backup_key, kept_for, of_peer, take_events};
+pub use watch::{backup_key, kept_for, of_peer, read_monitor, take_events, wait_pushes_arrived};

@@ -37,6 +37,8 @@ pub struct WalletConfig {
     pub storage_dir: PathBuf,
     /// Whether the logger is wrapped, so that warnings of peers are heard.
     pub hears_warnings: bool,
+    /// Whether backups carry monitors.
+    pub monitors: bool,
     /// What is put between the hook of peer storage and the node's own persister.
     pub disk: Option<Arc<WrapPersister>>,
 }
@@ -53,6 +55,7 @@ impl WalletConfig {
             clock: None,
             storage_dir,
             hears_warnings: true,
+            monitors: true,
             disk: None,
         }
     }
@@ -100,6 +103,7 @@ impl Wallet {
         let storage = PeerStorage::open(
             Config {
                 clock: config.clock.clone(),
+                monitors: config.monitors,
                 ..Config::new(&config.storage_dir, Network::Regtest)
             },
             &keys,

@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::Network;
+use bitcoin::{BlockHash, Network};
 use ldk_peer_storage::backup::{BackupKey, Contents};
 use ldk_peer_storage::exchange::{Event, PeerStatus, Record};
 use ldk_peer_storage::service::PeerStorage;
 use ldk_peer_storage::store::{Owner, Store};
-use lightning::sign::{KeysManager, NodeSigner, Recipient};
+use lightning::chain::channelmonitor::ChannelMonitor;
+use lightning::ln::types::ChannelId;
+use lightning::sign::{InMemorySigner, KeysManager, NodeSigner, Recipient};
+use lightning::util::ser::ReadableArgs;
+use testkit::{wait_until, Direction, Node, WireTap, DEADLINE};
 
 /// All events that wait; they do not come again.
 pub fn take_events(storage: &PeerStorage) -> Vec<Event> {
@@ -24,6 +28,32 @@ pub fn take_events(storage: &PeerStorage) -> Vec<Event> {
 pub fn of_peer(storage: &PeerStorage, peer: &PublicKey) -> Option<PeerStatus> {
     let status = storage.status().backup;
     status.peers.into_iter().find(|p| p.node_id == *peer)
+}
+
+/// Waits until every backup that left a node on the present connection has reached that peer: a
+/// disconnection would lose what is still on its way. Flush the node's peer storage before.
+pub fn wait_pushes_arrived(from: &PublicKey, wire: &WireTap, to: &Node) {
+    let pushes = |wire: &WireTap, peer: &PublicKey, direction| {
+        let messages = wire.with(peer).into_iter().rev();
+        let connection = messages
+            .filter(|m| m.direction == direction)
+            .take_while(|m| m.name != "Init");
+        connection.filter(|m| m.name == "PeerStorage").count()
+    };
+    wait_until("what was sent to arrive", DEADLINE, || {
+        let sent = pushes(wire, &to.id(), Direction::Sent);
+        sent == pushes(to.wire(), from, Direction::Received)
+    });
+}
+
+/// What LDK reads out of the bytes of a monitor: its channel, and its state.
+pub fn read_monitor(seed: &[u8; 32], bytes: &[u8]) -> (ChannelId, u64) {
+    let keys = KeysManager::new(seed, 0, 0, true);
+    let mut reader = bytes;
+    let read = <(BlockHash, ChannelMonitor<InMemorySigner>)>::read(&mut reader, (&keys, &keys));
+    let (_, monitor) = read.expect("a monitor");
+    assert!(reader.is_empty());
+    (monitor.channel_id(), monitor.get_latest_update_id())
 }
 
 /// What the backups of the node with this seed are sealed with.

@@ -20,6 +20,8 @@ pub(super) struct Desk {
     /// Blobs kept for peers that are in `jobs` or being written.
     pub unsaved: BTreeMap<PublicKey, Arc<[u8]>>,
     pub wallet_is_dirty: bool,
+    /// The exchange wants the monitors.
+    pub wants_monitors: bool,
     /// Channels whose monitors were archived: their outputs are swept and buried.
     pub archived: Vec<ChannelIds>,
     /// Messages of the node that were held may leave now.
@@ -47,7 +49,8 @@ impl Desk {
 
     /// Everything that was ever put here is done.
     pub fn is_clear(&self) -> bool {
-        let idle = self.jobs.is_empty() && self.busy == 0 && !self.wallet_is_dirty;
+        let nothing_to_read = !self.wallet_is_dirty && !self.wants_monitors;
+        let idle = self.jobs.is_empty() && self.busy == 0 && nothing_to_read;
         idle && self.lost == 0 && self.failure.is_none()
     }
 

@@ -18,6 +18,7 @@ const MOST_WAITING: usize = 256 * 1024;
 
 enum Errand {
     Refresh,
+    Monitors,
     Tick,
     Wake,
     Write,
@@ -33,6 +34,15 @@ impl Engine {
                     survive("the wallet's state could not be read", || {
                         source.wallet_state()
                     })
+                }),
+                Errand::Monitors => self.read_monitors_by(|source| {
+                    survive("the wallet's monitors could not be read", || {
+                        let monitors = source.monitors();
+                        // Without any there is nothing to compare.
+                        let any = !monitors.is_empty();
+                        any.then(|| (monitors, source.wallet_state()))
+                    })
+                    .flatten()
                 }),
                 Errand::Tick => {
                     self.input(|exchange, now| exchange.tick(now));
@@ -94,6 +104,8 @@ impl Engine {
                 Some(Errand::Wake)
             } else if !desk.jobs.is_empty() && may_write {
                 Some(Errand::Write)
+            } else if std::mem::take(&mut desk.wants_monitors) {
+                Some(Errand::Monitors)
             } else if desk.stopping {
                 return None;
             } else if desk.wake_at.is_some_and(|at| now >= at) {
@@ -167,7 +179,7 @@ impl Engine {
                     (peer, Some(connection), Outgoing::Storage(blob))
                 }
                 Action::Warn { peer, text } => (peer, None, Outgoing::Warning(text)),
-                Action::Persist(_) => continue,
+                Action::Persist(_) | Action::ReadMonitors => continue,
             };
             self.outbox.put(Envelope {
                 peer,

@@ -11,7 +11,7 @@ use lightning::ln::types::ChannelId;
 use lightning::util::ser::Writeable;
 
 use super::*;
-use crate::backup::{ChannelIds, ContentHash, Tier};
+use crate::backup::{ChannelIds, ContentHash, Part, Tier};
 use crate::exchange::Time;
 use crate::exchange::{Alarm, AlarmId, AlarmKind, Evidence};
 use crate::exchange::{Capacity, Past, Sent, StorerState};
@@ -240,6 +240,17 @@ fn stored_values() -> Vec<(&'static str, Vec<u8>, bool)> {
         Event::CapacityLearned { peer, bytes: 65531 },
         Event::Refused { peer },
         Event::SlotExpired { peer },
+        Event::PartsOmitted {
+            revision,
+            parts: vec![
+                Part::SpendableOutputs,
+                Part::ChannelDetails,
+                Part::FurtherAddresses,
+                Part::AppData,
+                Part::Peer(peer),
+                Part::Monitor(ChannelId([0x15; 32])),
+            ],
+        },
     ] {
         all.push(stored("event", &event));
     }

@@ -6,7 +6,7 @@ use lightning::sign::{KeysManager, OutputSpender};
 use testkit::{open_channel, wait_until, wipe, Chain, NodeConfig, DEADLINE};
 
 use super::seed;
-use crate::support::{kept_for, QuietNode, Wallet, WalletConfig};
+use crate::support::{kept_for, wait_pushes_arrived, QuietNode, Wallet, WalletConfig};
 
 /// LDK archives a monitor when its channel has had nothing left for so many blocks.
 const ARCHIVAL_DELAY: u32 = 4032;
@@ -47,6 +47,7 @@ fn a_phone_lost_between_a_peer_s_close_and_its_sweep_finds_channel_and_outputs_a
         !phone.node.spendable_outputs().is_empty()
     });
     assert!(phone.storage.on_background(DEADLINE).complete);
+    wait_pushes_arrived(&id, phone.node.wire(), &bert.node);
     phone.reconnect(&bert.node);
     wait_until("bert to keep all of it", DEADLINE, || {
         phone.storage.status().backup.unprotected_channels == 0
@@ -70,6 +71,7 @@ fn a_phone_lost_between_a_peer_s_close_and_its_sweep_finds_channel_and_outputs_a
     assert_eq!(channel.ids.funding_outpoint, Some(funding));
     assert_eq!(report.spendable_outputs, outputs);
     assert!(quiet.storage.flush(DEADLINE));
+    wait_pushes_arrived(&id, &quiet.wire, &bert.node);
     // The new phone's own backup has them still: they are no one's but the peers' until swept.
     let unswept = |dir: &std::path::Path| {
         let bert = kept_for(id, &seed("bert"), dir);

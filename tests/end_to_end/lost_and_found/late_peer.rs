@@ -7,7 +7,9 @@ use ldk_peer_storage::exchange::{Event, Past};
 use testkit::{open_channel, wait_until, wipe, Chain, NodeConfig, WireTap, DEADLINE};
 
 use super::{funding_outputs, seed};
-use crate::support::{kept_for, take_events, Begin, QuietNode, Wallet, WalletConfig};
+use crate::support::{
+    kept_for, take_events, wait_pushes_arrived, Begin, QuietNode, Wallet, WalletConfig,
+};
 
 #[test]
 fn what_only_a_late_peer_knows_is_merged_and_pushed_before_it_is_overwritten() {
@@ -122,6 +124,9 @@ fn what_only_a_late_peer_knows_is_merged_and_pushed_before_it_is_overwritten() {
     assert_eq!(all.len(), 4);
     for outpoint in &all {
         assert!(chain.spender(*outpoint).is_none(), "a channel was closed");
+    }
+    for peer in [&anna, &bert, &carl] {
+        wait_pushes_arrived(&id, phone.node.wire(), &peer.node);
     }
     phone.stop();
     for peer in [anna, bert, carl] {

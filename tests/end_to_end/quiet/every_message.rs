@@ -178,6 +178,7 @@ fn backup(keys: &KeysManager, owner: &PublicKey, bob: &RawPeer) -> Vec<u8> {
         }],
         spendable_outputs: Vec::new(),
         app_data: Vec::new(),
+        monitors: Vec::new(),
     };
     let secret = keys.get_peer_storage_key().inner;
     let key = BackupKey::derive(&secret, Network::Regtest, owner);

@@ -14,7 +14,7 @@ use testkit::ChannelType::{Anchors, StaticRemoteKey};
 use testkit::{open_channel, pay, start_payment, wait_until, ChannelType, DynPersist, DEADLINE};
 
 use super::stage::Stage;
-use crate::support::{ManualClock, QuietNode, Wallet, WalletConfig};
+use crate::support::{read_monitor, ManualClock, QuietNode, Wallet, WalletConfig};
 use ldk_peer_storage::exchange::OWN_REESTABLISH_WAIT;
 
 const KILLS: u64 = 10;
@@ -105,6 +105,8 @@ fn a_state_that_was_never_written_is_in_no_backup() {
     let channel = open_channel(&stage.chain, &alice.node, &bob.node, 1_000_000);
     alice.reconnect(&bob.node);
     pay(&alice.node, &bob.node, 1_000_000);
+    // With a monitor in it, of this state or the one before.
+    assert!(alice.storage.on_background(DEADLINE).complete);
     let in_memory = |alice: &Wallet| {
         let monitor = alice.node.parts().chain_monitor.get_monitor(channel);
         monitor.unwrap().get_latest_update_id()
@@ -125,7 +127,9 @@ fn a_state_that_was_never_written_is_in_no_backup() {
     alice.storage.push_now();
     wait_until("a backup of this moment", DEADLINE, || pushes() > before);
     let mut config = alice.kill();
-    assert_eq!(stamp_in_backup(&stage, &config, &bob), written);
+    let (stamp, monitor) = states_in_backup(&stage, &config, &bob);
+    assert_eq!(stamp, written);
+    assert!(monitor <= written, "{monitor} was never written");
 
     config.disk = None;
     let alice = Wallet::start(config);
@@ -136,17 +140,20 @@ fn a_state_that_was_never_written_is_in_no_backup() {
     pay(&bob.node, &alice.node, 1_000_000);
 }
 
-/// The state stamp of the only channel in what the peer keeps.
-fn stamp_in_backup(stage: &Stage, config: &WalletConfig, peer: &Wallet) -> u64 {
+/// The state stamp of the only channel in what the peer keeps, and the state of its monitor there.
+fn states_in_backup(stage: &Stage, config: &WalletConfig, peer: &Wallet) -> (u64, u64) {
     let reader = QuietNode::start(config.node.seed, &stage.dir("reader"));
     wait_until("a connection", DEADLINE, || {
         reader.connect(peer.node.id(), peer.node.addr())
     });
     reader.wait_read_back(peer.node.id());
-    let channels = reader.storage.restore_report().channels;
+    let report = reader.storage.restore_report();
     reader.stop();
-    assert_eq!(channels.len(), 1);
-    channels[0].update_id
+    assert_eq!((report.channels.len(), report.monitors.len()), (1, 1));
+    let monitor = &report.monitors[0];
+    let (_, state) = read_monitor(&config.node.seed, &monitor.bytes);
+    assert_eq!(state, monitor.update_id);
+    (report.channels[0].update_id, state)
 }
 
 /// Says that it will write, and says later that it has: as persisters do that write to far places.
