@@ -72,7 +72,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let before = file_bytes(dir.path());
     let refused = StoreError::NewerSchema {
         found: 1000,
-        known: 1,
+        known: 2,
     };
     assert_eq!(try_open(dir.path()).unwrap_err(), refused);
     assert!(file_bytes(dir.path()) == before);
@@ -87,14 +87,39 @@ fn a_newer_schema_that_stands_in_the_log_alone_is_refused_and_left_alone() {
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .unwrap();
         newer
-            .execute_batch("CREATE TABLE new (x); PRAGMA user_version = 2")
+            .execute_batch("CREATE TABLE new (x); PRAGMA user_version = 1000")
             .unwrap();
     }
     let before = file_bytes(dir.path());
     assert!(!before.1.is_empty());
-    let refused = StoreError::NewerSchema { found: 2, known: 1 };
+    let refused = StoreError::NewerSchema {
+        found: 1000,
+        known: 2,
+    };
     assert_eq!(try_open(dir.path()).unwrap_err(), refused);
     assert!(file_bytes(dir.path()) == before);
+}
+
+#[test]
+fn a_file_of_an_earlier_schema_is_brought_up_to_date_and_keeps_what_it_holds() {
+    let dir = filled();
+    let version = |connection: &rusqlite::Connection| -> i64 {
+        connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap()
+    };
+    let newest = {
+        let raw = raw(dir.path());
+        let newest = version(&raw);
+        raw.execute_batch("DROP TABLE recovery_steps; PRAGMA user_version = 1")
+            .unwrap();
+        newest
+    };
+    let (store, state) = open(dir.path());
+    assert!(store.slot(&node(1)).unwrap().is_some());
+    assert!(!state.slots.is_empty());
+    store.close();
+    assert_eq!(version(&raw(dir.path())), newest);
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl ChannelIds {
     }
 
     /// The channel id, or the one that BOLT #2 derives from the funding output of a v1 channel.
-    fn derived_channel_id(&self) -> Option<ChannelId> {
+    pub(crate) fn derived_channel_id(&self) -> Option<ChannelId> {
         self.channel_id.or_else(|| self.v1_channel_id())
     }
 

@@ -52,7 +52,7 @@ pub use event::Event;
 pub use gate::{Inbound, Numbers, Outbound, Proof, Verdict, OWN_REESTABLISH_WAIT};
 pub use progress::Progress;
 pub use record::{Capacity, Past, Record, SavedState, Sent, SlotState, StorerState};
-pub use restore::{Answer, PastError, RestoreReport, RestoredMonitor};
+pub use restore::{Answer, Known, PastError, RestoreReport, RestoredMonitor};
 pub use status::{Health, PeerStatus, Status};
 pub use storer::{Guests, StoragePolicy, RETENTION_BLOCKS};
 pub use time::Time;

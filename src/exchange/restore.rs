@@ -123,6 +123,27 @@ impl fmt::Debug for RestoreReport {
     }
 }
 
+/// What the backup names: all that a recovery of funds starts from.
+#[derive(Clone)]
+pub struct Known {
+    /// All channels whose outputs are not yet swept and buried.
+    pub channels: Vec<ChannelRecord>,
+    /// The peers, and where they can be reached.
+    pub peers: Vec<PeerRecord>,
+    /// Outputs that only a returned backup names, not yet swept.
+    pub restored_outputs: Vec<SpendableOutputDescriptor>,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known")
+            .field("channels", &self.channels.len())
+            .field("peers", &self.peers.len())
+            .field("restored_outputs", &self.restored_outputs.len())
+            .finish()
+    }
+}
+
 /// What one peer gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -269,6 +290,15 @@ impl Exchange {
         };
         let monitors = self.book.monitors.all().filter(lacks);
         monitors.filter_map(restored).collect()
+    }
+
+    /// What the backup names at present.
+    pub fn known(&self) -> Known {
+        Known {
+            channels: self.book.channels.clone(),
+            peers: self.book.peers.clone(),
+            restored_outputs: self.book.restored_outputs.clone(),
+        }
     }
 
     /// Hands back a blob that was read before the process ended, from the host's records.

@@ -23,7 +23,10 @@ use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::OutPoint;
+use chacha20poly1305::aead::rand_core::RngCore;
+use chacha20poly1305::aead::OsRng;
 use lightning::ln::types::ChannelId;
+use zeroize::Zeroizing;
 
 use self::desk::Desk;
 pub(crate) use self::outbox::Outgoing;
@@ -346,6 +349,22 @@ impl Engine {
         look(&lock(&self.exchange))
     }
 
+    pub fn add_recovery_step(&self, step: &[u8]) -> Result<(), StoreError> {
+        let mut nonce = [0; 24];
+        OsRng.try_fill_bytes(&mut nonce).map_err(io)?;
+        let sealed = self.key.seal(step, Padding::Buckets, usize::MAX, nonce);
+        self.store.add_recovery_step(sealed.map_err(io)?)
+    }
+
+    pub fn recovery_steps(&self) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        let sealed = self.store.recovery_steps()?;
+        let open = |step: Vec<u8>| {
+            let opened = self.key.open(&step);
+            opened.map_err(|error| StoreError::Corrupt(format!("a step of a recovery: {error}")))
+        };
+        sealed.into_iter().map(open).collect()
+    }
+
     /// Connects the live wallet, and compares it with our records at once.
     pub fn attach(&self, source: Arc<dyn WalletSource>) {
         *write(&self.source) = Some(source);
@@ -481,4 +500,8 @@ impl Engine {
         let being_read = || matches!(self.refreshing.try_lock(), Err(TryLockError::WouldBlock));
         lock(&self.desk).wallet_is_dirty || being_read()
     }
+}
+
+fn io(error: impl ToString) -> StoreError {
+    StoreError::Io(error.to_string())
 }

@@ -18,15 +18,15 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::Network;
 use lightning::ln::types::ChannelId;
 use lightning::sign::{NodeSigner, Recipient};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 pub use clock::{Clock, SystemClock};
 pub(crate) use engine::{Engine, Offered, Outgoing};
 
 use crate::backup::{BackupKey, ChannelIds, MonitorRecord, Padding};
 use crate::exchange::{
-    Alarm, AlarmId, Event, Exchange, Past, PastError, Resolution, ResolveError, RestoreReport,
-    RestoredMonitor, StoragePolicy, WalletState,
+    Alarm, AlarmId, Event, Exchange, Known, Past, PastError, Resolution, ResolveError,
+    RestoreReport, RestoredMonitor, StoragePolicy, WalletState,
 };
 use crate::locks::lock;
 use crate::store::{EventId, Owner, Store, StoreError};
@@ -254,6 +254,11 @@ impl PeerStorage {
         self.engine.look(|exchange| exchange.restored_monitors())
     }
 
+    /// What the backup names at present: channels, peers, and outputs not yet swept.
+    pub fn known(&self) -> Known {
+        self.engine.look(|exchange| exchange.known())
+    }
+
     // ---- the app ----------------------------------------------------------------------------
 
     /// Data of the app's own to find again after a loss (full tier alone).
@@ -316,6 +321,18 @@ impl PeerStorage {
     pub fn set_storage_policy(&self, policy: StoragePolicy) {
         self.engine
             .input(|exchange, _| exchange.storage_policy_changed(policy));
+    }
+
+    // ---- a recovery of funds ------------------------------------------------------------------
+
+    /// Seals a step of a recovery, and returns when it is durable.
+    pub(crate) fn add_recovery_step(&self, step: &[u8]) -> Result<(), StoreError> {
+        self.engine.add_recovery_step(step)
+    }
+
+    /// All steps of recoveries, in their order.
+    pub(crate) fn recovery_steps(&self) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        self.engine.recovery_steps()
     }
 
     // ---- the end ----------------------------------------------------------------------------

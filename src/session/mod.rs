@@ -326,7 +326,7 @@ async fn run(
 }
 
 /// Each peer once, with all its addresses.
-fn merged(peers: &[PeerRecord]) -> Vec<PeerRecord> {
+pub(crate) fn merged(peers: &[PeerRecord]) -> Vec<PeerRecord> {
     let mut merged: Vec<PeerRecord> = Vec::new();
     for peer in peers {
         match merged

@@ -26,8 +26,8 @@ pub(super) fn check_owner(connection: &Connection, owner: &Owner) -> Result<(), 
 }
 
 /// Looks for damage in all pages but those of blobs, whose bytes are checked when they are read.
-pub(super) fn check_tables(connection: &Connection) -> Result<(), StoreError> {
-    for table in schema::SMALL_TABLES {
+pub(super) fn check_tables(connection: &Connection, version: i64) -> Result<(), StoreError> {
+    for table in schema::small_tables(version) {
         let verdict: String =
             connection.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| {
                 row.get(0)

@@ -197,6 +197,16 @@ impl Store {
         self.read(blobs::foreign)
     }
 
+    /// Adds a step to the record of a recovery. The caller seals it. Durable on return.
+    pub(crate) fn add_recovery_step(&self, sealed: Vec<u8>) -> Result<(), StoreError> {
+        self.write(Work::RecoveryStep(sealed))
+    }
+
+    /// All steps of recoveries, in their order, as they were handed in.
+    pub(crate) fn recovery_steps(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read(records::recovery_steps)
+    }
+
     /// Waits until all that was submitted before is durable and its callbacks have returned, at most
     /// for `budget`. Returns `false` where that took too long, or something of it failed.
     pub fn flush(&self, budget: Duration) -> bool {
@@ -264,7 +274,7 @@ fn prepare(
 ) -> Result<SavedState, StoreError> {
     let version = schema::known_version(connection)?;
     load::check_owner(connection, owner)?;
-    load::check_tables(connection)?;
+    load::check_tables(connection, version)?;
     // One transaction: a migration whose outcome does not load has not happened.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     schema::migrate(&transaction, version)?;

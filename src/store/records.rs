@@ -90,6 +90,20 @@ pub(super) fn acknowledge(connection: &Connection, id: EventId) -> Result<(), St
     )
 }
 
+pub(super) fn add_recovery_step(connection: &Connection, sealed: &[u8]) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "INSERT INTO recovery_steps (sealed) VALUES (?)",
+        params![sealed],
+    )
+}
+
+pub(super) fn recovery_steps(connection: &Connection) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut steps = connection.prepare_cached("SELECT sealed FROM recovery_steps ORDER BY id")?;
+    let rows = steps.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 fn execute(
     connection: &Connection,
     sql: &str,

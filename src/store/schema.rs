@@ -14,7 +14,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 ///
 /// A new kind of event, alarm or other stored value is a new schema, even where no table changes: an
 /// earlier version must refuse the file instead of failing to read a row.
-const MIGRATIONS: &[&str] = &[SCHEMA_1];
+const MIGRATIONS: &[&str] = &[SCHEMA_1, SCHEMA_2];
 
 // Revisions are 12 bytes, big-endian epoch and generation, so that they compare as they should and
 // no generation is too large for an SQLite integer. Public keys are 33 bytes. `tlv` columns hold
@@ -94,17 +94,35 @@ CREATE TABLE slot_blobs (
 ) STRICT;
 ";
 
-/// The tables that `open` checks page by page: all but those of blobs.
-pub(super) const SMALL_TABLES: &[&str] = &[
-    "meta",
-    "snapshots",
-    "storers",
-    "foreign_backups",
-    "resolved",
-    "alarms",
-    "events",
-    "slots",
+const SCHEMA_2: &str = "
+-- What a recovery of funds has decided and done, in its order, sealed.
+CREATE TABLE recovery_steps (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    sealed BLOB NOT NULL
+) STRICT;
+";
+
+/// The tables that `open` checks page by page, all but those of blobs, each with the schema that
+/// brought it.
+const SMALL_TABLES: &[(i64, &str)] = &[
+    (1, "meta"),
+    (1, "snapshots"),
+    (1, "storers"),
+    (1, "foreign_backups"),
+    (1, "resolved"),
+    (1, "alarms"),
+    (1, "events"),
+    (1, "slots"),
+    (2, "recovery_steps"),
 ];
+
+/// The tables that `open` checks page by page in a file of this schema.
+pub(super) fn small_tables(version: i64) -> impl Iterator<Item = &'static str> {
+    let there = SMALL_TABLES
+        .iter()
+        .filter(move |(since, _)| *since <= version);
+    there.map(|(_, table)| *table)
+}
 
 /// The schema of an existing file: ours, and not from the future. Reads the header alone.
 pub(super) fn known_version(connection: &Connection) -> Result<i64, StoreError> {

@@ -33,6 +33,8 @@ type QueuedBlob = Option<Arc<[u8]>>;
 pub(super) enum Work {
     Records(Vec<Record>),
     Acknowledge(EventId),
+    /// One more step of a recovery, sealed.
+    RecoveryStep(Vec<u8>),
     /// Lets a test reach the writer's connection.
     #[cfg(test)]
     Sql(&'static str),
@@ -255,6 +257,7 @@ impl Writer {
                     }
                 }
                 Work::Acknowledge(id) => records::acknowledge(&transaction, *id)?,
+                Work::RecoveryStep(sealed) => records::add_recovery_step(&transaction, sealed)?,
                 #[cfg(test)]
                 Work::Sql(sql) => transaction.execute_batch(sql)?,
             }

@@ -1,0 +1,220 @@
+//! What a recovery has decided and done, step by step, durable before anything follows from it.
+//!
+//! The chain says how far each channel is; the journal says only what the chain cannot: what the person
+//! agreed to, when which peer was asked to close, and which sweeps were made. So a recovery that was
+//! killed anywhere goes on from its journal and the chain, and does nothing twice that must not be.
+
+// LDK's macros drop things that need no dropping.
+#![allow(clippy::drop_non_drop)]
+
+use std::collections::BTreeMap;
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{FeeRate, OutPoint, ScriptBuf, Transaction};
+use lightning::ln::msgs::SocketAddress;
+use lightning::util::ser::{Readable, Writeable};
+use lightning::{impl_writeable_tlv_based, impl_writeable_tlv_based_enum};
+
+use super::RecoveryError;
+use crate::backup::{ChannelIds, PeerRecord};
+use crate::exchange::Time;
+use crate::service::PeerStorage;
+
+/// A durable step. Its kinds are numbered, and a number is never used for anything else.
+#[derive(Clone)]
+pub(super) enum Step {
+    /// The person agreed. A later one replaces where to sweep to and at which fee rate, and adds its
+    /// channels.
+    Agreed { terms: Terms, targets: Vec<Target> },
+    /// A peer is about to be asked to close its channels.
+    Asking { peer: PublicKey, way: Way, at: Time },
+    /// It could not be: nobody answered.
+    NotReached { peer: PublicKey, at: Time },
+    /// It was, after it had not been.
+    Reached { peer: PublicKey },
+    /// A sweep is about to be published.
+    Sweeping(Sweep),
+    /// A channel is over: whatever was ours in it is swept and buried.
+    Over { channel: ChannelIds },
+}
+
+/// What the person agreed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub sweep_to: ScriptBuf,
+    /// In sat per 1000 weight units, as LDK counts.
+    pub fee_rate: u64,
+    pub highest_fee_rate: u64,
+}
+
+impl Terms {
+    pub fn highest(&self) -> FeeRate {
+        FeeRate::from_sat_per_kwu(self.highest_fee_rate)
+    }
+}
+
+/// A channel to be recovered: all that is needed, so that nothing else has to be kept for it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub ids: ChannelIds,
+    pub peer: PublicKey,
+    pub addresses: Vec<SocketAddress>,
+    pub channel_keys_id: Option<[u8; 32]>,
+    /// Whether the peer may be asked to close it. Without, it is only watched.
+    pub may_be_closed: bool,
+}
+
+impl Target {
+    pub fn peer_record(&self) -> PeerRecord {
+        PeerRecord {
+            node_id: self.peer,
+            addresses: self.addresses.clone(),
+        }
+    }
+}
+
+/// How a peer is asked to close. Implementations differ in which of the two they act on, and none may
+/// be sent both on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A BOLT #1 `error` for each channel. Core Lightning, LDK and Eclair close.
+    Error,
+    /// A `channel_reestablish` (BOLT #2) that says that we have lost everything. LDK and LND close.
+    BogusReestablish,
+}
+
+/// A transaction that brings our outputs to the person's address.
+#[derive(Clone)]
+pub(super) struct Sweep {
+    pub tx: Transaction,
+    /// The sum of its inputs, in sat.
+    pub input_sat: u64,
+    /// In sat per 1000 weight units.
+    pub fee_rate: u64,
+    /// The height of the chain when it was made.
+    pub height: u32,
+}
+
+impl Sweep {
+    pub fn output_sat(&self) -> u64 {
+        self.tx.output.iter().map(|o| o.value.to_sat()).sum()
+    }
+
+    pub fn fee_sat(&self) -> u64 {
+        self.input_sat.saturating_sub(self.output_sat())
+    }
+
+    pub fn spends(&self, output: &OutPoint) -> bool {
+        self.tx.input.iter().any(|i| i.previous_output == *output)
+    }
+}
+
+/// How often a peer was asked to close.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attempts {
+    /// The oldest first.
+    pub asked: Vec<(Way, Time)>,
+    /// How often in a row it was not reached since, and the last time.
+    pub unreached: Option<(u32, Time)>,
+}
+
+/// Everything that the steps add up to.
+#[derive(Default)]
+pub(super) struct Journal {
+    pub terms: Option<Terms>,
+    pub targets: Vec<Target>,
+    attempts: BTreeMap<PublicKey, Attempts>,
+    /// The oldest first.
+    pub sweeps: Vec<Sweep>,
+    over: Vec<ChannelIds>,
+}
+
+impl Journal {
+    /// Reads it from the data directory.
+    pub fn load(storage: &PeerStorage) -> Result<Journal, RecoveryError> {
+        let mut journal = Journal::default();
+        for bytes in storage.recovery_steps()? {
+            let mut rest = bytes.as_slice();
+            let step = Step::read(&mut rest).map_err(|_| RecoveryError::Journal)?;
+            journal.add(step);
+        }
+        Ok(journal)
+    }
+
+    /// Makes a step durable; only then may follow what it announces.
+    pub fn take(&mut self, storage: &PeerStorage, step: Step) -> Result<(), RecoveryError> {
+        storage.add_recovery_step(&step.encode())?;
+        self.add(step);
+        Ok(())
+    }
+
+    pub fn is_over(&self, channel: &ChannelIds) -> bool {
+        self.over.iter().any(|over| over.matches(channel))
+    }
+
+    pub fn attempts(&self, peer: &PublicKey) -> Attempts {
+        self.attempts.get(peer).cloned().unwrap_or_default()
+    }
+
+    fn add(&mut self, step: Step) {
+        match step {
+            Step::Agreed { terms, targets } => {
+                self.terms = Some(terms);
+                for target in targets {
+                    // Agreed to anew: with what is known by now.
+                    self.targets.retain(|known| !known.ids.matches(&target.ids));
+                    self.targets.push(target);
+                }
+            }
+            Step::Asking { peer, way, at } => {
+                self.attempts.entry(peer).or_default().asked.push((way, at));
+            }
+            Step::NotReached { peer, at } => {
+                let attempts = self.attempts.entry(peer).or_default();
+                attempts.asked.pop();
+                let before = attempts.unreached.map_or(0, |(times, _)| times);
+                attempts.unreached = Some((before.saturating_add(1), at));
+            }
+            Step::Reached { peer } => {
+                self.attempts.entry(peer).or_default().unreached = None;
+            }
+            Step::Sweeping(sweep) => self.sweeps.push(sweep),
+            Step::Over { channel } => self.over.push(channel),
+        }
+    }
+}
+
+impl_writeable_tlv_based_enum!(Step,
+    (0, Agreed) => { (0, terms, required), (2, targets, required_vec) },
+    (2, Asking) => { (0, peer, required), (2, way, required), (4, at, required) },
+    (6, Over) => { (0, channel, required) },
+    (8, NotReached) => { (0, peer, required), (2, at, required) },
+    (10, Reached) => { (0, peer, required) },
+    {4, Sweeping} => (),
+);
+
+impl_writeable_tlv_based!(Terms, {
+    (0, sweep_to, required),
+    (2, fee_rate, required),
+    (4, highest_fee_rate, required),
+});
+
+impl_writeable_tlv_based!(Target, {
+    (0, ids, required),
+    (2, peer, required),
+    (4, addresses, required_vec),
+    (5, channel_keys_id, option),
+    (6, may_be_closed, required),
+});
+
+impl_writeable_tlv_based_enum!(Way,
+    (0, Error) => {},
+    (2, BogusReestablish) => {},
+);
+
+impl_writeable_tlv_based!(Sweep, {
+    (0, tx, required),
+    (2, input_sat, required),
+    (4, fee_rate, required),
+    (6, height, required),
+});

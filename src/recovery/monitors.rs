@@ -1,0 +1,351 @@
+//! What restored channel monitors bring: pending payments, and the penalty for a revoked state.
+//!
+//! LDK's `ChainMonitor` does the work, without a `ChannelManager`. It is made anew at each start from the
+//! bytes of the backup and fed from the chain, so nothing of it needs to be kept.
+//!
+//! A restored monitor may be stale, and LDK publishes a monitor's own commitment by itself when an HTLC
+//! runs out. Two guards stand against that, each sufficient (safety rule 9): the keys cannot sign it
+//! (`signer`), and whatever LDK wants to publish goes through [`Monitors::may_be_published`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bitcoin::{BlockHash, OutPoint, Script, Transaction, Txid};
+use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
+use lightning::chain::chainmonitor::{ChainMonitor, Persist};
+use lightning::chain::channelmonitor::{Balance, ChannelMonitor, ChannelMonitorUpdate};
+use lightning::chain::{ChannelMonitorUpdateStatus, Confirm, Filter, WatchedOutput};
+use lightning::events::{Event, EventsProvider};
+use lightning::ln::types::ChannelId;
+use lightning::sign::{KeysManager, NodeSigner, SpendableOutputDescriptor};
+use lightning::util::logger::{Logger, Record};
+use lightning::util::persist::MonitorName;
+use lightning::util::ser::ReadableArgs;
+
+use super::chain::{ChainError, ChainSource, FoundTransaction, Tip};
+use super::identity::Identity;
+use super::signer::{RecoveryKeys, RecoverySigner};
+use crate::locks::lock;
+
+/// After an HTLC has run out, its claim should be through within so many blocks. Then a channel is no
+/// longer kept open for it: a stale monitor waits for HTLCs that are long gone.
+const HTLC_PATIENCE: u32 = 144;
+
+type Guarded = ChainMonitor<
+    RecoverySigner,
+    Arc<Watched>,
+    Arc<Wishes>,
+    Arc<Rate>,
+    Arc<ToLog>,
+    Arc<Nowhere>,
+    Arc<KeysManager>,
+>;
+
+/// The restored monitors.
+pub(super) struct Monitors {
+    chain_monitor: Guarded,
+    watched: Arc<Watched>,
+    wishes: Arc<Wishes>,
+    rate: Arc<Rate>,
+    keys: Arc<KeysManager>,
+    signer: RecoveryKeys,
+    /// Funding outputs: nothing that spends one is ever published.
+    funding: BTreeSet<OutPoint>,
+    /// What has become spendable.
+    spendable: Mutex<Vec<(Option<ChannelId>, SpendableOutputDescriptor)>>,
+}
+
+/// A monitor that was not loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+impl Monitors {
+    pub fn new(identity: &Identity) -> Self {
+        let (watched, wishes, rate) = <(Arc<Watched>, Arc<Wishes>, Arc<Rate>)>::default();
+        let keys = Arc::new(identity.keys());
+        let chain_monitor = ChainMonitor::new(
+            Some(watched.clone()),
+            wishes.clone(),
+            Arc::new(ToLog),
+            rate.clone(),
+            Arc::new(Nowhere),
+            keys.clone(),
+            keys.get_peer_storage_key(),
+        );
+        Monitors {
+            chain_monitor,
+            watched,
+            wishes,
+            rate,
+            keys,
+            signer: RecoveryKeys(identity.keys()),
+            funding: BTreeSet::new(),
+            spendable: Mutex::default(),
+        }
+    }
+
+    /// Loads a monitor as the backup has it. One that is loaded already is left as it is.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<ChannelId, Unreadable> {
+        let mut reader = bytes;
+        let args = (&*self.keys, &self.signer);
+        let read = <(BlockHash, ChannelMonitor<RecoverySigner>)>::read(&mut reader, args);
+        let (_, monitor) = read.map_err(|_| Unreadable)?;
+        let channel = monitor.channel_id();
+        if self.has(&channel) {
+            return Ok(channel);
+        }
+        self.funding
+            .insert(monitor.get_funding_txo().into_bitcoin_outpoint());
+        let loaded = self.chain_monitor.load_existing_monitor(channel, monitor);
+        loaded.map_err(|()| Unreadable)?;
+        Ok(channel)
+    }
+
+    pub fn has(&self, channel: &ChannelId) -> bool {
+        self.chain_monitor.get_monitor(*channel).is_ok()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.chain_monitor.list_monitors().is_empty()
+    }
+
+    /// What a channel claims by the state of its monitor, in sat. An estimate, and only as long as the
+    /// channel is open.
+    pub fn estimate_sat(&self, channel: &ChannelId) -> Option<u64> {
+        let monitor = self.chain_monitor.get_monitor(*channel).ok()?;
+        let balances = monitor.get_claimable_balances();
+        Some(
+            balances
+                .iter()
+                .map(Balance::claimable_amount_satoshis)
+                .sum(),
+        )
+    }
+
+    /// Whether a closed channel may still bring something by an HTLC or a penalty.
+    pub fn waits_for(&self, channel: &ChannelId, tip: &Tip) -> bool {
+        let Ok(monitor) = self.chain_monitor.get_monitor(*channel) else {
+            return false;
+        };
+        let last_height = |balance: &Balance| match balance {
+            Balance::ContentiousClaimable { timeout_height, .. } => Some(*timeout_height),
+            Balance::MaybeTimeoutClaimableHTLC {
+                claimable_height, ..
+            } => Some(*claimable_height),
+            Balance::ClaimableAwaitingConfirmations {
+                confirmation_height,
+                ..
+            } => Some(*confirmation_height),
+            Balance::CounterpartyRevokedOutputClaimable { .. } => Some(tip.height),
+            _ => None,
+        };
+        let balances = monitor.get_claimable_balances();
+        let mut heights = balances.iter().filter_map(last_height);
+        heights.any(|height| tip.height < height.saturating_add(HTLC_PATIENCE))
+    }
+
+    /// A funding output that a channel is known to have or to have had.
+    pub fn guard(&mut self, funding: OutPoint) {
+        self.funding.insert(funding);
+    }
+
+    /// What has become spendable so far, and of which channel.
+    pub fn spendable(&self) -> Vec<(Option<ChannelId>, SpendableOutputDescriptor)> {
+        lock(&self.spendable).clone()
+    }
+
+    /// Shows the monitors what the chain has come to, and publishes what they want, as far as it may be.
+    pub fn follow(
+        &self,
+        chain: &dyn ChainSource,
+        tip: &Tip,
+        fee_rate: u64,
+    ) -> Result<(), ChainError> {
+        *lock(&self.rate.0) = fee_rate;
+        self.forget_what_was_reorganised(chain)?;
+        self.show_what_is_confirmed(chain)?;
+        if let Some(header) = chain.header_at(tip.height)? {
+            self.chain_monitor.best_block_updated(&header, tip.height);
+        }
+        self.chain_monitor.process_pending_events(&|event| {
+            match event {
+                Event::SpendableOutputs {
+                    outputs,
+                    channel_id,
+                } => {
+                    let mut spendable = lock(&self.spendable);
+                    for output in outputs {
+                        let output = (channel_id, output);
+                        if !spendable.contains(&output) {
+                            spendable.push(output);
+                        }
+                    }
+                }
+                // Safety rule 9: a close of our own is never helped on its way. HTLCs of a commitment of
+                // ours that somebody else has published would need coins of a wallet.
+                Event::BumpTransaction(_) => {}
+                _ => {}
+            }
+            Ok(())
+        });
+        self.chain_monitor.rebroadcast_pending_claims();
+        for tx in std::mem::take(&mut *lock(&self.wishes.0)) {
+            if !self.may_be_published(chain, &tx)? {
+                log::debug!("recovery: {} is not published", tx.compute_txid());
+                continue;
+            }
+            match chain.broadcast(&tx) {
+                Ok(()) => {}
+                // LDK makes claims anew each block, and others spend outputs too.
+                Err(ChainError::Rejected { reason }) => {
+                    log::debug!("recovery: a claim was refused: {reason}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The second guard of safety rule 9: nothing that spends a funding output, and nothing whose
+    /// parents are not in the chain.
+    fn may_be_published(
+        &self,
+        chain: &dyn ChainSource,
+        tx: &Transaction,
+    ) -> Result<bool, ChainError> {
+        for input in &tx.input {
+            let parent = input.previous_output;
+            if self.funding.contains(&parent) {
+                return Ok(false);
+            }
+            let found = chain.transaction(&parent.txid)?;
+            if found.and_then(|found| found.place).is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn forget_what_was_reorganised(&self, chain: &dyn ChainSource) -> Result<(), ChainError> {
+        for (txid, _, block) in self.chain_monitor.get_relevant_txids() {
+            let place = chain.transaction(&txid)?.and_then(|found| found.place);
+            if place.map(|place| place.block) != block {
+                self.chain_monitor.transaction_unconfirmed(&txid);
+                lock(&self.watched.shown).remove(&txid);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is shown leads to further outputs to watch, until nothing is new.
+    fn show_what_is_confirmed(&self, chain: &dyn ChainSource) -> Result<(), ChainError> {
+        loop {
+            let mut found: BTreeMap<(u32, u32), FoundTransaction> = BTreeMap::new();
+            let outputs = lock(&self.watched.outputs).clone();
+            let transactions = lock(&self.watched.transactions).clone();
+            for spend in outputs.iter().map(|output| chain.spend_of(output)) {
+                add(&mut found, spend?);
+            }
+            for tx in transactions.iter().map(|txid| chain.transaction(txid)) {
+                add(&mut found, tx?);
+            }
+            found.retain(|_, found| !lock(&self.watched.shown).contains(&found.tx.compute_txid()));
+            if found.is_empty() {
+                return Ok(());
+            }
+            for ((height, index), FoundTransaction { tx, place }) in found {
+                let header = chain.header_at(height)?;
+                let block = header.map(|header| header.block_hash());
+                let (Some(header), true) = (header, block == place.map(|place| place.block)) else {
+                    // A block has been replaced meanwhile; the next round sees the new one.
+                    return Ok(());
+                };
+                lock(&self.watched.shown).insert(tx.compute_txid());
+                let transactions = [(index as usize, &tx)];
+                self.chain_monitor
+                    .transactions_confirmed(&header, &transactions, height);
+            }
+        }
+    }
+}
+
+fn add(found: &mut BTreeMap<(u32, u32), FoundTransaction>, transaction: Option<FoundTransaction>) {
+    if let Some(transaction) = transaction {
+        if let Some(place) = transaction.place {
+            found.insert((place.height, place.index), transaction);
+        }
+    }
+}
+
+/// What the monitors want to know of.
+#[derive(Default)]
+struct Watched {
+    outputs: Mutex<BTreeSet<OutPoint>>,
+    transactions: Mutex<BTreeSet<Txid>>,
+    /// What they have been shown, and not been told to forget.
+    shown: Mutex<BTreeSet<Txid>>,
+}
+
+impl Filter for Watched {
+    fn register_tx(&self, txid: &Txid, _script: &Script) {
+        lock(&self.transactions).insert(*txid);
+    }
+
+    fn register_output(&self, output: WatchedOutput) {
+        lock(&self.outputs).insert(output.outpoint.into_bitcoin_outpoint());
+    }
+}
+
+/// What the monitors want to publish. LDK calls with its locks held, so it is only noted.
+#[derive(Default)]
+struct Wishes(Mutex<Vec<Transaction>>);
+
+impl BroadcasterInterface for Wishes {
+    fn broadcast_transactions(&self, txs: &[&Transaction]) {
+        lock(&self.0).extend(txs.iter().map(|tx| (*tx).clone()));
+    }
+}
+
+/// What claims pay, in sat per 1000 weight units: as the person said.
+#[derive(Default)]
+struct Rate(Mutex<u64>);
+
+impl FeeEstimator for Rate {
+    fn get_est_sat_per_1000_weight(&self, _target: ConfirmationTarget) -> u32 {
+        // LDK's own floor (BOLT #3).
+        u32::try_from(*lock(&self.0)).unwrap_or(u32::MAX).max(253)
+    }
+}
+
+/// Monitors are made from the backup at each start.
+struct Nowhere;
+
+impl Persist<RecoverySigner> for Nowhere {
+    fn persist_new_channel(
+        &self,
+        _: MonitorName,
+        _: &ChannelMonitor<RecoverySigner>,
+    ) -> ChannelMonitorUpdateStatus {
+        ChannelMonitorUpdateStatus::Completed
+    }
+
+    fn update_persisted_channel(
+        &self,
+        _: MonitorName,
+        _: Option<&ChannelMonitorUpdate>,
+        _: &ChannelMonitor<RecoverySigner>,
+    ) -> ChannelMonitorUpdateStatus {
+        ChannelMonitorUpdateStatus::Completed
+    }
+
+    fn archive_persisted_channel(&self, _: MonitorName) {}
+}
+
+/// LDK's log goes where ours goes.
+struct ToLog;
+
+impl Logger for ToLog {
+    fn log(&self, record: Record) {
+        log::trace!("{}: {}", record.module_path, record.args);
+    }
+}

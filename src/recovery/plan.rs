@@ -1,0 +1,143 @@
+//! What could be recovered, told before anything is closed.
+
+use std::fmt;
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::OutPoint;
+
+use super::journal::Target;
+use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision};
+
+/// What a recovery would do, to be shown to the person. Nothing is closed yet.
+///
+/// All amounts are estimates: an old backup knows nothing of payments made since, and what the peer
+/// publishes decides.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The backup that it rests on; none: there was none, and the channels are those that peers named.
+    pub newest: Option<Revision>,
+    /// The channels.
+    pub channels: Vec<PlannedChannel>,
+    /// Peers named in the backups that have not been heard. One of them may hold a newer backup: it is
+    /// better to wait for them.
+    pub unheard: Vec<PeerRecord>,
+    /// Outputs that are in the chain already and wait to be swept, in sat.
+    pub waiting_sat: u64,
+}
+
+/// A channel in a [`Plan`].
+#[derive(Clone)]
+pub struct PlannedChannel {
+    /// What it is known by.
+    pub ids: ChannelIds,
+    /// The other side.
+    pub peer: PublicKey,
+    /// Who knows of it.
+    pub known_by: KnownBy,
+    /// Where it stands in the chain.
+    pub state: ChannelState,
+    /// What can come back.
+    pub claim: Claim,
+    /// Its capacity in sat, where known: nothing above it can come back.
+    pub value_sat: Option<u64>,
+    pub(super) target: Target,
+}
+
+/// Who knows of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// The backup names it.
+    Backup,
+    /// The peer alone speaks of it: the backup is older than the channel, or there is none.
+    Peer,
+}
+
+/// Where a channel stands in the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelState {
+    /// Its funding output is unspent: the peer has to be asked to close it.
+    Open,
+    /// Its funding output is spent already.
+    Closed,
+    /// Its funding output was not found in the chain: unconfirmed, or known by an id alone that does
+    /// not lead there. The peer can still be asked.
+    NotFound,
+}
+
+/// What of a channel can come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Our balance on the commitment that the peer publishes, without pending payments.
+    Balance,
+    /// Also pending payments, and the penalty if the peer publishes a revoked state: the backup holds
+    /// the channel's monitor. `estimate_sat`: what it claims by the state of the backup.
+    BalanceAndPayments {
+        /// In sat.
+        estimate_sat: u64,
+        /// A newer state is known to exist than the one that the estimate is of.
+        may_be_stale: bool,
+    },
+    /// Nothing, for this version: a kind of channel that it cannot sweep.
+    Unsupported,
+    /// Perhaps nothing: the channel's keys are in no backup. They can be found if the node derived them
+    /// in LDK's second way (`v2_remote_key_derivation`, all of ldk-node since 0.7).
+    KeysUnknown,
+}
+
+impl Plan {
+    /// The channels that a consent may name.
+    pub fn recoverable(&self) -> impl Iterator<Item = &PlannedChannel> {
+        self.channels
+            .iter()
+            .filter(|c| c.claim != Claim::Unsupported)
+    }
+}
+
+impl PlannedChannel {
+    pub(super) fn new(
+        record: &ChannelRecord,
+        peers: &[PeerRecord],
+        funding: Option<OutPoint>,
+        state: ChannelState,
+        known_by: KnownBy,
+    ) -> Self {
+        let mut ids = record.ids;
+        ids.funding_outpoint = ids.funding_outpoint.or(funding);
+        let addresses = peers
+            .iter()
+            .find(|peer| peer.node_id == record.counterparty)
+            .map(|peer| peer.addresses.clone())
+            .unwrap_or_default();
+        let claim = match (record.kind, known_by) {
+            (ChannelKind::Other, KnownBy::Backup) => Claim::Unsupported,
+            (_, KnownBy::Peer) => Claim::KeysUnknown,
+            _ => Claim::Balance,
+        };
+        PlannedChannel {
+            ids,
+            peer: record.counterparty,
+            known_by,
+            state,
+            claim,
+            value_sat: record.value_sat,
+            target: Target {
+                ids,
+                peer: record.counterparty,
+                addresses,
+                channel_keys_id: record.channel_keys_id,
+                may_be_closed: true,
+            },
+        }
+    }
+}
+
+// A channel list is private: its length is all that a log may know.
+impl fmt::Debug for PlannedChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlannedChannel")
+            .field("known_by", &self.known_by)
+            .field("state", &self.state)
+            .field("claim", &self.claim)
+            .finish_non_exhaustive()
+    }
+}

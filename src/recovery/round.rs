@@ -1,0 +1,589 @@
+//! One round: a look at the chain, and what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{OutPoint, Txid};
+use lightning::ln::types::ChannelId;
+use lightning::sign::SpendableOutputDescriptor;
+
+use super::ask::Asker;
+use super::chain::{ChainError, FoundTransaction, Place, Tip};
+use super::funding::{self, Close};
+use super::journal::{Step, Sweep, Target, Terms};
+use super::sweep::{self, Coin};
+use super::{schedule, Recovery, RecoveryError, RecoveryEvent};
+use crate::backup::{ChannelIds, PeerRecord};
+use crate::session::Session;
+
+/// So deep a transaction is taken for final, as LDK does (`ANTI_REORG_DELAY`). In blocks.
+const BURIED: u32 = 6;
+/// How long a caller waits before the next round while only the chain can bring news.
+const POLL: Duration = Duration::from_secs(30);
+
+/// How far everything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Each channel that the person agreed to.
+    pub channels: Vec<ChannelProgress>,
+    /// What was found to be ours in closes so far, and in outputs that waited to be swept, in sat.
+    pub found_sat: u64,
+    /// What has come to the person's address, in sat: in the chain, though perhaps not buried yet.
+    pub recovered_sat: u64,
+    /// What that cost, in sat.
+    pub fees_sat: u64,
+    /// All is over: nothing more will come.
+    pub done: bool,
+    /// When to look again.
+    pub next_round_in: Duration,
+}
+
+/// How far a channel is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelProgress {
+    /// The channel.
+    pub ids: ChannelIds,
+    /// The other side.
+    pub peer: PublicKey,
+    /// How far it is.
+    pub stage: Stage,
+    /// What was found to be ours, in sat.
+    pub ours_sat: u64,
+    /// How often the peer was asked to close.
+    pub asked: usize,
+    /// How often in a row it was not reached.
+    pub unreached: u32,
+}
+
+/// How far a channel is on its way to the person's address. It can go back: blocks can be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The peer has not closed it.
+    Open,
+    /// The close is in the mempool.
+    Closing(Txid),
+    /// The close is in the chain; what is ours is not swept yet.
+    Closed(Txid),
+    /// All that is ours is swept; the sweep or the close is not buried yet.
+    Swept(Txid),
+    /// It is over.
+    Over,
+}
+
+/// What was seen of a channel in this round.
+struct Seen {
+    target: Target,
+    funding: Option<OutPoint>,
+    close: Option<Close>,
+    /// How each of our outputs was spent, in the order of the close.
+    spends: Vec<Option<FoundTransaction>>,
+}
+
+impl Seen {
+    fn ours_sat(&self) -> u64 {
+        let ours = self.close.iter().flat_map(|close| &close.ours);
+        ours.map(|output| output.output.value.to_sat()).sum()
+    }
+
+    fn stage(&self) -> Stage {
+        let Some(close) = &self.close else {
+            return Stage::Open;
+        };
+        let txid = close.tx.compute_txid();
+        let swept = self.spends.iter().all(Option::is_some);
+        match close.place {
+            None => Stage::Closing(txid),
+            Some(_) if swept => Stage::Swept(txid),
+            Some(_) => Stage::Closed(txid),
+        }
+    }
+
+    /// Whether the close and all that spends our outputs of it are final. An output that costs more than
+    /// it brings need not be spent.
+    fn is_buried(&self, tip: &Tip, fee_rate: u64) -> bool {
+        let Some(close) = &self.close else {
+            return false;
+        };
+        let mut outputs = self.spends.iter().zip(&close.ours);
+        let spent = outputs.all(|(spend, output)| {
+            let sat = output.output.value.to_sat();
+            !sweep::pays_for_itself(sat, fee_rate) || is_spend_buried(spend, tip)
+        });
+        is_buried(close.place, tip) && spent
+    }
+}
+
+/// One of our outputs, and what has spent it.
+type Spendable = (Coin, Option<FoundTransaction>);
+
+fn is_buried(place: Option<Place>, tip: &Tip) -> bool {
+    place.is_some_and(|place| place.confirmations(tip) >= BURIED)
+}
+
+fn is_spend_buried(spend: &Option<FoundTransaction>, tip: &Tip) -> bool {
+    is_buried(spend.as_ref().and_then(|spend| spend.place), tip)
+}
+
+impl Recovery {
+    /// One round: looks at the chain, sweeps what can be swept, and asks the peers whose turn it is to
+    /// close. Blocks for as long as the chain source takes, and while a peer is asked (all at the same
+    /// time) for half a minute.
+    ///
+    /// Before the person has agreed it only looks. Call it again after
+    /// [`Progress::next_round_in`], until [`Progress::done`].
+    ///
+    /// # Errors
+    /// Nothing is lost with any: call it again later.
+    pub fn step(&mut self, session: &Session) -> Result<Progress, RecoveryError> {
+        let tip = self.chain.tip()?;
+        let seen = self.look()?;
+        self.tell_changes(&seen);
+        self.follow_monitors(&seen, &tip)?;
+        let coins = self.coins(&seen)?;
+        self.sweep(&coins, &tip)?;
+        self.note_what_is_over(&seen, &coins, &tip)?;
+        let stay = self.stay;
+        self.ask_peers(&seen, &Asker { session, stay })?;
+        self.progress(&seen, &coins, &tip)
+    }
+
+    // ---- looking ----------------------------------------------------------------------------
+
+    fn look(&self) -> Result<Vec<Seen>, RecoveryError> {
+        let targets = self.journal.targets.iter();
+        let seen = targets.map(|target| {
+            let chain = &*self.chain;
+            let funding = funding::outpoint(chain, &target.ids)?;
+            let close = match funding {
+                Some(funding) => {
+                    funding::close(chain, &self.keys, funding, target.channel_keys_id)?
+                }
+                None => None,
+            };
+            let ours = close.iter().flat_map(|close| &close.ours);
+            let spends: Result<_, ChainError> = ours
+                .map(|output| chain.spend_of(&output.outpoint))
+                .collect();
+            Ok(Seen {
+                target: target.clone(),
+                funding,
+                close,
+                spends: spends?,
+            })
+        });
+        seen.collect()
+    }
+
+    fn tell_changes(&mut self, seen: &[Seen]) {
+        for seen in seen {
+            let (channel, stage) = (seen.target.ids, seen.stage());
+            let told = self.told.iter_mut().find(|(ids, _)| ids.matches(&channel));
+            let before = match told {
+                Some((_, told)) => std::mem::replace(told, stage),
+                None => {
+                    self.told.push((channel, stage));
+                    Stage::Open
+                }
+            };
+            let event = match (before, stage) {
+                (before, now) if before == now => continue,
+                (_, Stage::Open) => RecoveryEvent::Reopened { channel },
+                (_, Stage::Closing(txid)) => RecoveryEvent::Closing { channel, txid },
+                (Stage::Closed(_) | Stage::Swept(_), _) => continue,
+                (_, Stage::Closed(txid) | Stage::Swept(txid)) => RecoveryEvent::Closed {
+                    channel,
+                    txid,
+                    ours_sat: seen.ours_sat(),
+                },
+                (_, Stage::Over) => continue,
+            };
+            self.tell(event);
+        }
+    }
+
+    /// All that is or was ours to sweep, each with what has spent it.
+    fn coins(&self, seen: &[Seen]) -> Result<Vec<Spendable>, RecoveryError> {
+        let mut coins = Vec::new();
+        for seen in seen {
+            let ours = seen.close.iter().flat_map(|close| &close.ours);
+            for (output, spend) in ours.zip(&seen.spends) {
+                let (outpoint, txout) = (output.outpoint, output.output.clone());
+                let Some(descriptor) = self.keys.descriptor(outpoint, txout.clone(), output.key)
+                else {
+                    continue;
+                };
+                let coin = Coin {
+                    outpoint,
+                    output: txout,
+                    place: output.place,
+                    descriptor,
+                };
+                coins.push((coin, spend.clone()));
+            }
+        }
+        let claimed = self.monitors.spendable().into_iter();
+        let claimed = claimed
+            .map(|(_, output)| output)
+            .filter(|o| self.is_ours(o));
+        for descriptor in self.waiting_outputs().into_iter().chain(claimed) {
+            let outpoint = descriptor.spendable_outpoint().into_bitcoin_outpoint();
+            if coins.iter().any(|(coin, _)| coin.outpoint == outpoint) {
+                continue;
+            }
+            let found = self.chain.transaction(&outpoint.txid)?;
+            let coin = Coin::of(descriptor, found.and_then(|found| found.place));
+            let spend = self.chain.spend_of(&outpoint)?;
+            coins.push((coin, spend));
+        }
+        Ok(coins)
+    }
+
+    /// Outputs that the lost node had found and not swept, as its backup tells. Those to the wallet's own
+    /// addresses are no matter of ours.
+    fn waiting_outputs(&self) -> Vec<SpendableOutputDescriptor> {
+        let mut outputs = self.storage.known().restored_outputs;
+        outputs.retain(|output| self.is_ours(output));
+        outputs
+    }
+
+    fn is_ours(&self, output: &SpendableOutputDescriptor) -> bool {
+        match output {
+            SpendableOutputDescriptor::StaticOutput { output, .. } => {
+                self.keys.is_own_address(&output.script_pubkey)
+            }
+            _ => true,
+        }
+    }
+
+    pub(super) fn waiting_sat(&self) -> Result<u64, RecoveryError> {
+        let mut sat = 0;
+        for descriptor in self.waiting_outputs() {
+            let coin = Coin::of(descriptor, None);
+            if self.chain.spend_of(&coin.outpoint)?.is_none() {
+                sat += coin.sat();
+            }
+        }
+        Ok(sat)
+    }
+
+    // ---- monitors ---------------------------------------------------------------------------
+
+    /// Only what the person agreed to is published.
+    fn follow_monitors(&mut self, seen: &[Seen], tip: &Tip) -> Result<(), RecoveryError> {
+        let Some(terms) = self.journal.terms.clone() else {
+            return Ok(());
+        };
+        if self.monitors.is_empty() {
+            return Ok(());
+        }
+        for funding in seen.iter().filter_map(|seen| seen.funding) {
+            self.monitors.guard(funding);
+        }
+        Ok(self.monitors.follow(&*self.chain, tip, terms.fee_rate)?)
+    }
+
+    /// Whether a channel's monitor may still bring something, or has brought something that is not
+    /// swept and buried yet.
+    fn monitor_is_busy(&self, channel: &ChannelIds, coins: &[Spendable], tip: &Tip) -> bool {
+        let Some(id) = channel.derived_channel_id() else {
+            return false;
+        };
+        let of_channel = |(of, output): &(Option<ChannelId>, SpendableOutputDescriptor)| {
+            (*of == Some(id)).then(|| output.spendable_outpoint().into_bitcoin_outpoint())
+        };
+        let brought: Vec<_> = self
+            .monitors
+            .spendable()
+            .iter()
+            .filter_map(of_channel)
+            .collect();
+        let mut coins = coins.iter();
+        self.monitors.waits_for(&id, tip)
+            || coins.any(|(coin, spend)| {
+                brought.contains(&coin.outpoint) && !is_spend_buried(spend, tip)
+            })
+    }
+
+    // ---- sweeping ---------------------------------------------------------------------------
+
+    fn sweep(&mut self, coins: &[Spendable], tip: &Tip) -> Result<(), RecoveryError> {
+        let Some(terms) = self.journal.terms.clone() else {
+            return Ok(());
+        };
+        self.raise_what_is_stuck(coins, &terms, tip)?;
+
+        let is_free = |(coin, spend): &&Spendable| {
+            spend.is_none()
+                && coin.is_mature(tip)
+                && sweep::pays_for_itself(coin.sat(), terms.fee_rate)
+        };
+        let mut free: Vec<Coin> = coins
+            .iter()
+            .filter(is_free)
+            .map(|(c, _)| c.clone())
+            .collect();
+        // A sweep that has left the mempool, or never got there, is the first choice: one that waits
+        // for a block elsewhere conflicts with no other of ours then.
+        let sweeps: Vec<Sweep> = self.journal.sweeps.iter().rev().cloned().collect();
+        for sweep in sweeps {
+            let is_input = |coin: &Coin| sweep.spends(&coin.outpoint);
+            let all_free = free.iter().filter(|c| is_input(c)).count() == sweep.tx.input.len();
+            if all_free && self.publish(&sweep, false)? {
+                free.retain(|coin| !is_input(coin));
+            }
+        }
+        if free.is_empty() {
+            return Ok(());
+        }
+        match sweep::build(&self.keys, &free, &terms.sweep_to, terms.fee_rate, tip) {
+            Some(sweep) => self.take_and_publish(sweep, false),
+            None => Ok(()),
+        }
+    }
+
+    fn raise_what_is_stuck(
+        &mut self,
+        coins: &[Spendable],
+        terms: &Terms,
+        tip: &Tip,
+    ) -> Result<(), RecoveryError> {
+        let waiting: BTreeSet<Txid> = coins
+            .iter()
+            .filter_map(|(_, spend)| spend.as_ref())
+            .filter(|spend| spend.place.is_none())
+            .map(|spend| spend.tx.compute_txid())
+            .collect();
+        for txid in waiting {
+            let sweeps = &self.journal.sweeps;
+            let Some(stuck) = sweeps.iter().find(|s| s.tx.compute_txid() == txid).cloned() else {
+                continue;
+            };
+            let wanted = self.chain.fee_rate(1).ok().flatten();
+            let Some(rate) = sweep::raised(&stuck, tip, wanted, terms.highest()) else {
+                if tip.height >= stuck.height.saturating_add(2 * BURIED) {
+                    self.tell(RecoveryEvent::SweepStuck { txid });
+                }
+                continue;
+            };
+            let inputs: Vec<Coin> = coins
+                .iter()
+                .filter(|(coin, _)| stuck.spends(&coin.outpoint) && coin.is_mature(tip))
+                .map(|(coin, _)| coin.clone())
+                .collect();
+            if let Some(raised) = sweep::build(&self.keys, &inputs, &terms.sweep_to, rate, tip) {
+                self.take_and_publish(raised, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Noted before it is published: a sweep that nobody knows of could be made twice, with other fees.
+    fn take_and_publish(&mut self, sweep: Sweep, raised: bool) -> Result<(), RecoveryError> {
+        let txid = sweep.tx.compute_txid();
+        let mut sweeps = self.journal.sweeps.iter();
+        if !sweeps.any(|known| known.tx.compute_txid() == txid) {
+            self.take(Step::Sweeping(sweep.clone()))?;
+        }
+        self.publish(&sweep, raised)?;
+        Ok(())
+    }
+
+    /// Whether the network took it.
+    fn publish(&mut self, sweep: &Sweep, raised: bool) -> Result<bool, RecoveryError> {
+        let txid = sweep.tx.compute_txid();
+        match self.chain.broadcast(&sweep.tx) {
+            Ok(()) => {
+                self.tell(RecoveryEvent::Sweeping {
+                    txid,
+                    sat: sweep.output_sat(),
+                    fee_sat: sweep.fee_sat(),
+                    raised,
+                });
+                Ok(true)
+            }
+            Err(ChainError::Rejected { reason }) => {
+                self.tell(RecoveryEvent::SweepRefused { txid, reason });
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    // ---- the end of a channel ---------------------------------------------------------------
+
+    fn note_what_is_over(
+        &mut self,
+        seen: &[Seen],
+        coins: &[Spendable],
+        tip: &Tip,
+    ) -> Result<(), RecoveryError> {
+        let Some(terms) = self.journal.terms.clone() else {
+            return Ok(());
+        };
+        for seen in seen {
+            let channel = seen.target.ids;
+            if self.journal.is_over(&channel)
+                || !seen.is_buried(tip, terms.fee_rate)
+                || self.monitor_is_busy(&channel, coins, tip)
+            {
+                continue;
+            }
+            self.take(Step::Over { channel })?;
+            self.storage.channel_resolved(channel);
+            let nothing = seen
+                .close
+                .as_ref()
+                .is_some_and(|close| close.ours.is_empty());
+            self.tell(match nothing {
+                true => RecoveryEvent::NothingOfOurs { channel },
+                false => RecoveryEvent::Over { channel },
+            });
+        }
+        for output in self.waiting_outputs() {
+            let outpoint = output.spendable_outpoint().into_bitcoin_outpoint();
+            let mut coins = coins.iter();
+            let coin = coins.find(|(coin, _)| coin.outpoint == outpoint);
+            if coin.is_some_and(|(_, spend)| is_spend_buried(spend, tip)) {
+                self.storage.channel_resolved(ChannelIds {
+                    funding_outpoint: Some(outpoint),
+                    ..ChannelIds::default()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    // ---- asking -----------------------------------------------------------------------------
+
+    /// Asks each peer with an open channel that is due, all at the same time.
+    fn ask_peers(&mut self, seen: &[Seen], asker: &Asker<'_>) -> Result<(), RecoveryError> {
+        let now = self.clock.now();
+        let mut due = Vec::new();
+        for (peer, channels) in self.open_channels(seen) {
+            let (way, at) = schedule::next(&self.journal.attempts(&peer.node_id));
+            if at.is_some_and(|at| now < at) || channels.is_empty() {
+                continue;
+            }
+            self.take(Step::Asking {
+                peer: peer.node_id,
+                way,
+                at: now,
+            })?;
+            due.push((peer, channels, way));
+        }
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = due
+                .iter()
+                .map(|(peer, channels, way)| scope.spawn(|| asker.ask(peer, channels, *way)))
+                .collect();
+            let failed = || Err("the attempt failed".to_owned());
+            asked
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| failed()))
+                .collect()
+        });
+        for ((peer, _, way), answer) in due.into_iter().zip(answers) {
+            let peer = peer.node_id;
+            match answer {
+                Ok(()) => {
+                    if self.journal.attempts(&peer).unreached.is_some() {
+                        self.take(Step::Reached { peer })?;
+                    }
+                    self.tell(RecoveryEvent::Asked { peer, way });
+                }
+                Err(why) => {
+                    let at = self.clock.now();
+                    self.take(Step::NotReached { peer, at })?;
+                    let unreached = self.journal.attempts(&peer).unreached;
+                    let times = unreached.map_or(1, |(times, _)| times);
+                    self.tell(RecoveryEvent::NotReached { peer, times, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The channels that are still open, by peer. Only those that the person agreed to close.
+    fn open_channels(&self, seen: &[Seen]) -> Vec<(PeerRecord, Vec<ChannelId>)> {
+        let mut by_peer: BTreeMap<PublicKey, (PeerRecord, Vec<ChannelId>)> = BTreeMap::new();
+        let open = seen.iter().filter(|seen| {
+            seen.close.is_none()
+                && seen.target.may_be_closed
+                && !self.journal.is_over(&seen.target.ids)
+        });
+        for seen in open {
+            let mut ids = seen.target.ids;
+            ids.funding_outpoint = ids.funding_outpoint.or(seen.funding);
+            let record = seen.target.peer_record();
+            let (_, channels) = by_peer
+                .entry(record.node_id)
+                .or_insert_with(|| (record, Vec::new()));
+            channels.extend(ids.derived_channel_id());
+        }
+        by_peer.into_values().collect()
+    }
+
+    // ---- progress ---------------------------------------------------------------------------
+
+    fn progress(
+        &self,
+        seen: &[Seen],
+        coins: &[Spendable],
+        tip: &Tip,
+    ) -> Result<Progress, RecoveryError> {
+        let channels: Vec<_> = seen
+            .iter()
+            .map(|seen| {
+                let attempts = self.journal.attempts(&seen.target.peer);
+                ChannelProgress {
+                    ids: seen.target.ids,
+                    peer: seen.target.peer,
+                    stage: match self.journal.is_over(&seen.target.ids) {
+                        true => Stage::Over,
+                        false => seen.stage(),
+                    },
+                    ours_sat: seen.ours_sat(),
+                    asked: attempts.asked.len(),
+                    unreached: attempts.unreached.map_or(0, |(times, _)| times),
+                }
+            })
+            .collect();
+        let confirmed: BTreeSet<Txid> = coins
+            .iter()
+            .filter_map(|(_, spend)| spend.as_ref())
+            .filter(|spend| spend.place.is_some())
+            .map(|spend| spend.tx.compute_txid())
+            .collect();
+        let ours = self.journal.sweeps.iter();
+        let ours: Vec<_> = ours
+            .filter(|sweep| confirmed.contains(&sweep.tx.compute_txid()))
+            .collect();
+        let fee_rate = self
+            .journal
+            .terms
+            .as_ref()
+            .map_or(0, |terms| terms.fee_rate);
+        let all_over = channels.iter().all(|c| c.stage == Stage::Over);
+        let all_buried = coins.iter().all(|(coin, spend)| {
+            is_spend_buried(spend, tip) || !sweep::pays_for_itself(coin.sat(), fee_rate)
+        });
+        Ok(Progress {
+            found_sat: coins.iter().map(|(coin, _)| coin.sat()).sum(),
+            recovered_sat: ours.iter().map(|sweep| sweep.output_sat()).sum(),
+            fees_sat: ours.iter().map(|sweep| sweep.fee_sat()).sum(),
+            done: self.is_begun() && all_over && all_buried,
+            next_round_in: self.next_round_in(seen),
+            channels,
+        })
+    }
+
+    fn next_round_in(&self, seen: &[Seen]) -> Duration {
+        let now = self.clock.now();
+        let due = self.open_channels(seen).into_iter().map(|(peer, _)| {
+            let (_, at) = schedule::next(&self.journal.attempts(&peer.node_id));
+            at.map_or(Duration::ZERO, |at| at.since(now))
+        });
+        due.min().unwrap_or(POLL).min(POLL)
+    }
+}

@@ -1,0 +1,164 @@
+//! From our outputs to the person's address.
+
+use bitcoin::{FeeRate, OutPoint, ScriptBuf, TxOut};
+use lightning::sign::{OutputSpender, SpendableOutputDescriptor};
+
+use super::chain::{Place, Tip};
+use super::journal::Sweep;
+use super::keys::PaymentKeys;
+
+/// An input of ours and its witness weigh less than this, in weight units.
+const INPUT_WEIGHT: u64 = 300;
+/// A sweep that is not in the chain after so many blocks is replaced by one that pays more ...
+const PATIENCE_BLOCKS: u32 = 6;
+/// ... by so much, in percent, and at least ...
+const RAISE_PERCENT: u64 = 150;
+/// ... by this, in sat per 1000 weight units. Bitcoin Core relays a replacement only if it pays more by
+/// what its own size costs at 1 sat per vbyte.
+const LEAST_RAISE: u64 = 250;
+
+/// What can be spent now.
+#[derive(Clone)]
+pub(super) struct Coin {
+    pub outpoint: OutPoint,
+    pub output: TxOut,
+    /// Where its transaction is confirmed.
+    pub place: Option<Place>,
+    pub descriptor: SpendableOutputDescriptor,
+}
+
+impl Coin {
+    /// Of a descriptor that LDK gave.
+    pub fn of(descriptor: SpendableOutputDescriptor, place: Option<Place>) -> Coin {
+        let output = match &descriptor {
+            SpendableOutputDescriptor::StaticOutput { output, .. } => output.clone(),
+            SpendableOutputDescriptor::DelayedPaymentOutput(d) => d.output.clone(),
+            SpendableOutputDescriptor::StaticPaymentOutput(d) => d.output.clone(),
+        };
+        Coin {
+            outpoint: descriptor.spendable_outpoint().into_bitcoin_outpoint(),
+            output,
+            place,
+            descriptor,
+        }
+    }
+
+    pub fn sat(&self) -> u64 {
+        self.output.value.to_sat()
+    }
+
+    /// Whether the next block may hold a transaction that spends it.
+    pub fn is_mature(&self, tip: &Tip) -> bool {
+        let needed = match &self.descriptor {
+            SpendableOutputDescriptor::DelayedPaymentOutput(d) => u32::from(d.to_self_delay),
+            _ => 1,
+        };
+        self.place
+            .is_some_and(|place| place.confirmations(tip) >= needed.max(1))
+    }
+}
+
+/// Whether an output of so many sat brings more than its input costs.
+pub(super) fn pays_for_itself(sat: u64, fee_rate: u64) -> bool {
+    sat > fee_rate.saturating_mul(INPUT_WEIGHT) / 1000
+}
+
+/// One transaction that sends all of them to `to`. None: what is left after the fee would be too small
+/// for the network, or the keys do not fit.
+pub(super) fn build(
+    keys: &PaymentKeys,
+    coins: &[Coin],
+    to: &ScriptBuf,
+    fee_rate: u64,
+    tip: &Tip,
+) -> Option<Sweep> {
+    let descriptors: Vec<_> = coins.iter().map(|coin| &coin.descriptor).collect();
+    let tx = keys
+        .signer()
+        .spend_spendable_outputs(
+            &descriptors,
+            Vec::new(),
+            to.clone(),
+            u32::try_from(fee_rate).ok()?,
+            None,
+            keys.secp(),
+        )
+        .ok()?;
+    // LDK makes one without an output where that would be dust.
+    if tx.output.is_empty() {
+        return None;
+    }
+    Some(Sweep {
+        tx,
+        input_sat: coins.iter().map(Coin::sat).sum(),
+        fee_rate,
+        height: tip.height,
+    })
+}
+
+/// The fee rate for the replacement of a sweep that has waited for too long; none: it may still wait, or
+/// pays as much already as the person allows. `wanted`: what would confirm soon, if anyone knows.
+pub(super) fn raised(
+    sweep: &Sweep,
+    tip: &Tip,
+    wanted: Option<FeeRate>,
+    highest: FeeRate,
+) -> Option<u64> {
+    if tip.height < sweep.height.saturating_add(PATIENCE_BLOCKS) {
+        return None;
+    }
+    let relayed = sweep.fee_rate.saturating_add(LEAST_RAISE);
+    let raised = sweep.fee_rate.saturating_mul(RAISE_PERCENT) / 100;
+    let wanted = wanted.map_or(0, FeeRate::to_sat_per_kwu);
+    let rate = raised
+        .max(relayed)
+        .max(wanted)
+        .min(highest.to_sat_per_kwu());
+    (rate >= relayed).then_some(rate)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bitcoin::absolute::LockTime;
+    use bitcoin::hashes::Hash;
+    use bitcoin::transaction::Version;
+    use bitcoin::{BlockHash, Transaction};
+
+    use super::*;
+
+    fn sweep(fee_rate: u64) -> Sweep {
+        Sweep {
+            tx: Transaction {
+                version: Version::TWO,
+                lock_time: LockTime::ZERO,
+                input: Vec::new(),
+                output: Vec::new(),
+            },
+            input_sat: 0,
+            fee_rate,
+            height: 100,
+        }
+    }
+
+    fn tip(height: u32) -> Tip {
+        Tip {
+            height,
+            hash: BlockHash::all_zeros(),
+        }
+    }
+
+    #[test]
+    fn a_sweep_is_raised_after_six_blocks_up_to_what_the_person_allows() {
+        let rate = FeeRate::from_sat_per_kwu;
+        let highest = rate(5_000);
+        let raised = |by: u64, height, wanted| raised(&sweep(by), &tip(height), wanted, highest);
+        assert_eq!(raised(1_000, 105, None), None);
+        assert_eq!(raised(1_000, 106, None), Some(1_500));
+        assert_eq!(raised(253, 106, None), Some(503));
+        assert_eq!(raised(1_000, 106, Some(rate(4_000))), Some(4_000));
+        assert_eq!(raised(1_000, 106, Some(rate(90_000))), Some(5_000));
+        assert_eq!(raised(4_900, 106, None), None, "too little to be relayed");
+        assert_eq!(raised(5_000, 1_000, Some(rate(90_000))), None);
+    }
+}
