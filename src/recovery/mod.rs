@@ -72,6 +72,7 @@ const STAY: Duration = Duration::from_secs(30);
 /// for days if need be. Blocking; one thread at a time.
 pub struct Recovery {
     storage: PeerStorage,
+    identity: Identity,
     network: Network,
     chain: Arc<dyn ChainSource>,
     keys: PaymentKeys,
@@ -160,20 +161,13 @@ impl Recovery {
                 storage.channel_resolved(target.ids);
             }
         }
-        let mut monitors = Monitors::new(identity);
-        for restored in storage.restored_monitors() {
-            if monitors.load(&restored.bytes).is_err() {
-                log::warn!(
-                    "recovery: a monitor of the backup does not read; its channel is swept without"
-                );
-            }
-        }
         Ok(Recovery {
             storage,
             network,
             chain,
             keys: PaymentKeys::new(identity),
-            monitors,
+            monitors: Monitors::new(identity),
+            identity: identity.clone(),
             clock: Arc::new(SystemClock::new()),
             journal,
             stay: STAY,
@@ -212,10 +206,11 @@ impl Recovery {
     ///
     /// `asked`: the peers that the person knew of, with their addresses.
     pub fn plan(
-        &self,
+        &mut self,
         outcome: &RestoreOutcome,
         asked: &[PeerRecord],
     ) -> Result<Plan, RecoveryError> {
+        self.load_monitors();
         let restored = &outcome.report;
         let peers: Vec<_> = restored.peers.iter().chain(asked).cloned().collect();
         let peers = crate::session::merged(&peers);
@@ -311,6 +306,15 @@ impl Recovery {
             planned.claim = self.claim_by_monitor(&planned.ids).unwrap_or(planned.claim);
         }
         Ok(planned)
+    }
+
+    /// What was read back since the last time may hold newer ones.
+    fn load_monitors(&mut self) {
+        let restored = self.storage.restored_monitors();
+        if self.monitors.are_behind(&restored) {
+            self.monitors = Monitors::new(&self.identity);
+            self.monitors.load(&restored);
+        }
     }
 
     fn claim_by_monitor(&self, channel: &ChannelIds) -> Option<Claim> {

@@ -25,6 +25,7 @@ use lightning::util::ser::ReadableArgs;
 use super::chain::{ChainError, ChainSource, FoundTransaction, Tip};
 use super::identity::Identity;
 use super::signer::{RecoveryKeys, RecoverySigner};
+use crate::exchange::RestoredMonitor;
 use crate::locks::lock;
 
 /// After an HTLC has run out, its claim should be through within so many blocks. Then a channel is no
@@ -51,13 +52,11 @@ pub(super) struct Monitors {
     signer: RecoveryKeys,
     /// Funding outputs: nothing that spends one is ever published.
     funding: BTreeSet<OutPoint>,
+    /// The states that were loaded, and those that could not be.
+    loaded: BTreeMap<ChannelId, u64>,
     /// What has become spendable.
     spendable: Mutex<Vec<(Option<ChannelId>, SpendableOutputDescriptor)>>,
 }
-
-/// A monitor that was not loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable;
 
 impl Monitors {
     pub fn new(identity: &Identity) -> Self {
@@ -80,29 +79,46 @@ impl Monitors {
             keys,
             signer: RecoveryKeys(identity.keys()),
             funding: BTreeSet::new(),
+            loaded: BTreeMap::new(),
             spendable: Mutex::default(),
         }
     }
 
-    /// Loads a monitor as the backup has it. One that is loaded already is left as it is.
-    pub fn load(&mut self, bytes: &[u8]) -> Result<ChannelId, Unreadable> {
+    /// Whether one of these is newer than what is loaded. Then all have to be loaded anew: LDK takes
+    /// each once.
+    pub fn are_behind(&self, restored: &[RestoredMonitor]) -> bool {
+        restored.iter().any(|monitor| {
+            let channel = monitor.channel.derived_channel_id();
+            let loaded = channel.and_then(|id| self.loaded.get(&id));
+            loaded.is_none_or(|loaded| *loaded < monitor.update_id)
+        })
+    }
+
+    /// Loads monitors as the backup has them. What does not read is left out: its channel is swept
+    /// without.
+    pub fn load(&mut self, restored: &[RestoredMonitor]) {
+        for monitor in restored {
+            if let Some(id) = monitor.channel.derived_channel_id() {
+                self.loaded.insert(id, monitor.update_id);
+            }
+            if self.load_one(&monitor.bytes).is_none() {
+                log::warn!("recovery: a monitor of the backup does not read");
+            }
+        }
+    }
+
+    fn load_one(&mut self, bytes: &[u8]) -> Option<()> {
         let mut reader = bytes;
         let args = (&*self.keys, &self.signer);
         let read = <(BlockHash, ChannelMonitor<RecoverySigner>)>::read(&mut reader, args);
-        let (_, monitor) = read.map_err(|_| Unreadable)?;
+        let (_, monitor) = read.ok()?;
+        let funding = monitor.get_funding_txo().into_bitcoin_outpoint();
+        self.funding.insert(funding);
         let channel = monitor.channel_id();
-        if self.has(&channel) {
-            return Ok(channel);
-        }
-        self.funding
-            .insert(monitor.get_funding_txo().into_bitcoin_outpoint());
-        let loaded = self.chain_monitor.load_existing_monitor(channel, monitor);
-        loaded.map_err(|()| Unreadable)?;
-        Ok(channel)
-    }
-
-    pub fn has(&self, channel: &ChannelId) -> bool {
-        self.chain_monitor.get_monitor(*channel).is_ok()
+        self.chain_monitor
+            .load_existing_monitor(channel, monitor)
+            .ok()
+            .map(|_| ())
     }
 
     pub fn is_empty(&self) -> bool {

@@ -274,6 +274,7 @@ impl Recovery {
         let Some(terms) = self.journal.terms.clone() else {
             return Ok(());
         };
+        self.load_monitors();
         if self.monitors.is_empty() {
             return Ok(());
         }

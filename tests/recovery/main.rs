@@ -4,6 +4,7 @@
 mod consent;
 mod everything;
 mod kills;
+mod payments;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

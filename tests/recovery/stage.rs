@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{Address, Amount, FeeRate, Network, OutPoint, Script};
+use bitcoin::{Address, Amount, FeeRate, Network, OutPoint};
 use ldk_peer_storage::backup::PeerRecord;
 use ldk_peer_storage::recovery::{Consent, Identity, Plan, Progress, Recovery, RecoveryEvent};
 use ldk_peer_storage::service::{Config, PeerStorage};
 use ldk_peer_storage::session::{Session, SessionConfig, Times};
-use testkit::{wait_until, wipe, Chain, ChannelType, KeyDerivation, Node, NodeConfig, DEADLINE};
+use testkit::{wipe, Chain, ChannelType, KeyDerivation, Node, NodeConfig, DEADLINE};
 
-use crate::support::{ManualClock, OwnChainSource, Wallet, WalletConfig};
+use crate::support::{wait_pushes_arrived, ManualClock, OwnChainSource, Wallet, WalletConfig};
 
 pub const BUDGET: Duration = Duration::from_secs(20);
 pub const FEE_RATE: FeeRate = FeeRate::from_sat_per_kwu(1_000);
@@ -61,12 +61,7 @@ impl Stage {
     pub fn back_up(&self, phone: &Wallet, peers: &[&Node]) {
         assert!(phone.storage.on_background(DEADLINE).complete);
         for peer in peers {
-            let count =
-                |names: Vec<String>| names.iter().filter(|name| *name == "PeerStorage").count();
-            wait_until("the backup to arrive", DEADLINE, || {
-                let sent = count(phone.node.wire().sent_to(&peer.id()));
-                sent > 0 && count(peer.wire().received_from(&phone.node.id())) == sent
-            });
+            wait_pushes_arrived(&phone.node.id(), phone.node.wire(), peer);
         }
     }
 
@@ -137,7 +132,7 @@ impl Rescuer {
     }
 
     /// Reads back, starting at these peers.
-    pub fn plan(&self, first: &[&Node]) -> Plan {
+    pub fn plan(&mut self, first: &[&Node]) -> Plan {
         let first: Vec<_> = first.iter().map(|node| record(node)).collect();
         let outcome = self.session.restore(&first, BUDGET).unwrap();
         self.recovery.plan(&outcome, &first).unwrap()
@@ -157,7 +152,11 @@ impl Rescuer {
 
     /// Steps, and mines a block after each, until all is over.
     pub fn finish(&mut self) -> Progress {
-        for _ in 0..60 {
+        self.finish_within(60)
+    }
+
+    pub fn finish_within(&mut self, blocks: u32) -> Progress {
+        for _ in 0..blocks {
             let progress = self.step();
             if progress.done {
                 return progress;
@@ -165,7 +164,7 @@ impl Rescuer {
             self.chain.mine(1);
             self.clock.advance(Duration::from_secs(600));
         }
-        panic!("not done after 60 blocks: {:?}", self.recovery);
+        panic!("not done after {blocks} blocks: {:?}", self.recovery);
     }
 
     /// What has arrived at the person's address.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ldk_peer_storage::recovery::{RecoveryEvent, Stage as ChannelStage};
 use testkit::{pay, ChannelType, KeyDerivation};
 
-use crate::stage::{closes, Rescuer, Stage};
+use crate::stage::{closes, Stage};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -131,11 +131,4 @@ fn a_peer_that_has_closed_already_is_not_asked() {
     let progress = rescuer.finish();
     assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
     assert_eq!(progress.channels[0].asked, 0);
-}
-
-/// The session holds the data directory; a recovery on another is another device.
-#[allow(dead_code)]
-fn restarted(stage: &Stage, rescuer: Rescuer, lost: &crate::stage::Lost) -> Rescuer {
-    rescuer.stop();
-    stage.rescuer(lost)
 }

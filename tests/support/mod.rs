@@ -18,7 +18,7 @@ mod quiet_node;
 mod wallet;
 mod watch;
 
-pub use chain_source::OwnChainSource;
+pub use chain_source::{OwnChainSource, SUBMITTER};
 pub use clock::ManualClock;
 pub use quiet_node::QuietNode;
 pub use wallet::{keys, Begin, Wallet, WalletConfig};
