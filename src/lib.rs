@@ -21,7 +21,7 @@
 //! * [`ldk`]: the decorators of an LDK node.
 //! * [`service`]: [`PeerStorage`], which ties them together.
 //! * [`session`]: a quiet node over TCP, where no node of the wallet runs: reads back, restores, pushes.
-//! * [`recovery`]: how a recovery sees the chain.
+//! * [`recovery`]: from a restored backup to swept coins.
 //!
 //! # What the app has to say
 //!

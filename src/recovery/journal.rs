@@ -36,6 +36,8 @@ pub(super) enum Step {
     Sweeping(Sweep),
     /// A channel is over: whatever was ours in it is swept and buried.
     Over { channel: ChannelIds },
+    /// The person no longer waits for a channel. Its backup stays.
+    GivenUp { channel: ChannelIds },
 }
 
 /// What the person agreed to.
@@ -104,6 +106,11 @@ impl Sweep {
         self.input_sat.saturating_sub(self.output_sat())
     }
 
+    /// Whether all of it goes there.
+    pub fn pays_to(&self, script: &ScriptBuf) -> bool {
+        self.tx.output.iter().all(|o| o.script_pubkey == *script)
+    }
+
     pub fn spends(&self, output: &OutPoint) -> bool {
         self.tx.input.iter().any(|i| i.previous_output == *output)
     }
@@ -127,6 +134,7 @@ pub(super) struct Journal {
     /// The oldest first.
     pub sweeps: Vec<Sweep>,
     over: Vec<ChannelIds>,
+    given_up: Vec<ChannelIds>,
 }
 
 impl Journal {
@@ -152,6 +160,12 @@ impl Journal {
         self.over.iter().any(|over| over.matches(channel))
     }
 
+    pub fn is_given_up(&self, channel: &ChannelIds) -> bool {
+        self.given_up
+            .iter()
+            .any(|given_up| given_up.matches(channel))
+    }
+
     pub fn attempts(&self, peer: &PublicKey) -> Attempts {
         self.attempts.get(peer).cloned().unwrap_or_default()
     }
@@ -161,6 +175,8 @@ impl Journal {
             Step::Agreed { terms, targets } => {
                 self.terms = Some(terms);
                 for target in targets {
+                    self.given_up
+                        .retain(|given_up| !given_up.matches(&target.ids));
                     // Agreed to anew: with what is known by now.
                     self.targets.retain(|known| !known.ids.matches(&target.ids));
                     self.targets.push(target);
@@ -180,6 +196,7 @@ impl Journal {
             }
             Step::Sweeping(sweep) => self.sweeps.push(sweep),
             Step::Over { channel } => self.over.push(channel),
+            Step::GivenUp { channel } => self.given_up.push(channel),
         }
     }
 }
@@ -190,6 +207,7 @@ impl_writeable_tlv_based_enum!(Step,
     (6, Over) => { (0, channel, required) },
     (8, NotReached) => { (0, peer, required), (2, at, required) },
     (10, Reached) => { (0, peer, required) },
+    (12, GivenUp) => { (0, channel, required) },
     {4, Sweeping} => (),
 );
 

@@ -37,12 +37,13 @@ mod schedule;
 mod signer;
 mod sweep;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
-use bitcoin::{Address, FeeRate, Network};
+use bitcoin::{Address, FeeRate, Network, Txid};
 
 use self::chain::{ChainError, ChainSource};
 use self::journal::{Journal, Step, Terms};
@@ -82,6 +83,8 @@ pub struct Recovery {
     stay: Duration,
     /// How far each channel was when it was last looked at: what has changed since is told.
     told: Vec<(ChannelIds, Stage)>,
+    /// Sweeps of which trouble was told.
+    complained: BTreeSet<Txid>,
     listener: Option<Box<dyn FnMut(&RecoveryEvent) + Send>>,
 }
 
@@ -172,6 +175,7 @@ impl Recovery {
             journal,
             stay: STAY,
             told: Vec::new(),
+            complained: BTreeSet::new(),
             listener: None,
         })
     }
@@ -285,6 +289,13 @@ impl Recovery {
         };
         self.take(Step::Agreed { terms, targets })?;
         Ok(())
+    }
+
+    /// The person no longer waits for a channel that they had agreed to: its peer is gone for good, or it
+    /// never was a channel. It is not asked for any more, and does not keep the recovery from being done.
+    /// Its backup stays, and it can be agreed to again.
+    pub fn give_up(&mut self, channel: ChannelIds) -> Result<(), RecoveryError> {
+        self.take(Step::GivenUp { channel })
     }
 
     fn planned(

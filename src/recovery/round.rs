@@ -152,6 +152,7 @@ impl Recovery {
 
     fn look(&self) -> Result<Vec<Seen>, RecoveryError> {
         let targets = self.journal.targets.iter();
+        let targets = targets.filter(|target| !self.journal.is_given_up(&target.ids));
         let seen = targets.map(|target| {
             let chain = &*self.chain;
             let funding = funding::outpoint(chain, &target.ids)?;
@@ -324,20 +325,28 @@ impl Recovery {
             .filter(is_free)
             .map(|(c, _)| c.clone())
             .collect();
-        // A sweep that has left the mempool, or never got there, is the first choice: one that waits
-        // for a block elsewhere conflicts with no other of ours then.
+        // A sweep that has left the mempool, or never got there, goes first: were another made in its
+        // place, whoever still knows the first one would see the two conflict.
         let sweeps: Vec<Sweep> = self.journal.sweeps.iter().rev().cloned().collect();
-        for sweep in sweeps {
+        for sweep in sweeps.iter().filter(|sweep| sweep.pays_to(&terms.sweep_to)) {
             let is_input = |coin: &Coin| sweep.spends(&coin.outpoint);
             let all_free = free.iter().filter(|c| is_input(c)).count() == sweep.tx.input.len();
-            if all_free && self.publish(&sweep, false)? {
+            if all_free && self.publish(sweep, false)? {
                 free.retain(|coin| !is_input(coin));
             }
         }
         if free.is_empty() {
             return Ok(());
         }
-        match sweep::build(&self.keys, &free, &terms.sweep_to, terms.fee_rate, tip) {
+        // What the network has refused before has to pay more in time.
+        let before = sweeps
+            .iter()
+            .filter(|s| free.iter().any(|coin| s.spends(&coin.outpoint)));
+        let overdue = before.filter(|sweep| sweep::is_overdue(sweep, tip));
+        let wanted = self.chain.fee_rate(1).ok().flatten();
+        let raised = overdue.filter_map(|sweep| sweep::raised(sweep, wanted, terms.highest()));
+        let rate = raised.max().unwrap_or_default().max(terms.fee_rate);
+        match sweep::build(&self.keys, &free, &terms.sweep_to, rate, tip) {
             Some(sweep) => self.take_and_publish(sweep, false),
             None => Ok(()),
         }
@@ -360,11 +369,13 @@ impl Recovery {
             let Some(stuck) = sweeps.iter().find(|s| s.tx.compute_txid() == txid).cloned() else {
                 continue;
             };
+            // One that goes to an address that the person no longer wants has no time at all.
+            if !sweep::is_overdue(&stuck, tip) && stuck.pays_to(&terms.sweep_to) {
+                continue;
+            }
             let wanted = self.chain.fee_rate(1).ok().flatten();
-            let Some(rate) = sweep::raised(&stuck, tip, wanted, terms.highest()) else {
-                if tip.height >= stuck.height.saturating_add(2 * BURIED) {
-                    self.tell(RecoveryEvent::SweepStuck { txid });
-                }
+            let Some(rate) = sweep::raised(&stuck, wanted, terms.highest()) else {
+                self.complain(txid, RecoveryEvent::SweepStuck { txid });
                 continue;
             };
             let inputs: Vec<Coin> = coins
@@ -395,6 +406,7 @@ impl Recovery {
         let txid = sweep.tx.compute_txid();
         match self.chain.broadcast(&sweep.tx) {
             Ok(()) => {
+                self.complained.remove(&txid);
                 self.tell(RecoveryEvent::Sweeping {
                     txid,
                     sat: sweep.output_sat(),
@@ -404,10 +416,17 @@ impl Recovery {
                 Ok(true)
             }
             Err(ChainError::Rejected { reason }) => {
-                self.tell(RecoveryEvent::SweepRefused { txid, reason });
+                self.complain(txid, RecoveryEvent::SweepRefused { txid, reason });
                 Ok(false)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Told once of each sweep, until it goes on.
+    fn complain(&mut self, txid: Txid, event: RecoveryEvent) {
+        if self.complained.insert(txid) {
+            self.tell(event);
         }
     }
 

@@ -96,17 +96,14 @@ pub(super) fn build(
     })
 }
 
-/// The fee rate for the replacement of a sweep that has waited for too long; none: it may still wait, or
-/// pays as much already as the person allows. `wanted`: what would confirm soon, if anyone knows.
-pub(super) fn raised(
-    sweep: &Sweep,
-    tip: &Tip,
-    wanted: Option<FeeRate>,
-    highest: FeeRate,
-) -> Option<u64> {
-    if tip.height < sweep.height.saturating_add(PATIENCE_BLOCKS) {
-        return None;
-    }
+/// Whether a sweep should be in the chain by now.
+pub(super) fn is_overdue(sweep: &Sweep, tip: &Tip) -> bool {
+    tip.height >= sweep.height.saturating_add(PATIENCE_BLOCKS)
+}
+
+/// The fee rate for the replacement of a sweep; none: it pays as much already as the person allows.
+/// `wanted`: what would confirm soon, if anyone knows.
+pub(super) fn raised(sweep: &Sweep, wanted: Option<FeeRate>, highest: FeeRate) -> Option<u64> {
     let relayed = sweep.fee_rate.saturating_add(LEAST_RAISE);
     let raised = sweep.fee_rate.saturating_mul(RAISE_PERCENT) / 100;
     let wanted = wanted.map_or(0, FeeRate::to_sat_per_kwu);
@@ -152,13 +149,14 @@ mod tests {
     fn a_sweep_is_raised_after_six_blocks_up_to_what_the_person_allows() {
         let rate = FeeRate::from_sat_per_kwu;
         let highest = rate(5_000);
-        let raised = |by: u64, height, wanted| raised(&sweep(by), &tip(height), wanted, highest);
-        assert_eq!(raised(1_000, 105, None), None);
-        assert_eq!(raised(1_000, 106, None), Some(1_500));
-        assert_eq!(raised(253, 106, None), Some(503));
-        assert_eq!(raised(1_000, 106, Some(rate(4_000))), Some(4_000));
-        assert_eq!(raised(1_000, 106, Some(rate(90_000))), Some(5_000));
-        assert_eq!(raised(4_900, 106, None), None, "too little to be relayed");
-        assert_eq!(raised(5_000, 1_000, Some(rate(90_000))), None);
+        assert!(!is_overdue(&sweep(1_000), &tip(105)));
+        assert!(is_overdue(&sweep(1_000), &tip(106)));
+        let raised = |by: u64, wanted| raised(&sweep(by), wanted, highest);
+        assert_eq!(raised(1_000, None), Some(1_500));
+        assert_eq!(raised(253, None), Some(503));
+        assert_eq!(raised(1_000, Some(rate(4_000))), Some(4_000));
+        assert_eq!(raised(1_000, Some(rate(90_000))), Some(5_000));
+        assert_eq!(raised(4_900, None), None, "too little to be relayed");
+        assert_eq!(raised(5_000, Some(rate(90_000))), None);
     }
 }

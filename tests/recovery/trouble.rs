@@ -132,3 +132,51 @@ fn a_peer_that_has_closed_already_is_not_asked() {
     assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
     assert_eq!(progress.channels[0].asked, 0);
 }
+
+#[test]
+fn a_peer_that_never_answers_can_be_given_up_and_its_channel_stays_in_the_backup() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.agree(&[&peer]);
+    peer.stop();
+    assert!(!rescuer.step().done);
+    rescuer.recovery.give_up(plan.channels[0].ids).unwrap();
+    assert!(rescuer.step().done);
+    rescuer.stop();
+
+    let mut rescuer = stage.rescuer(&lost);
+    assert!(rescuer.step().done, "also after a restart");
+    assert_eq!(rescuer.storage.known().channels.len(), 1);
+    assert_eq!(closes(&stage.chain, &lost.funding), 0);
+}
+
+#[test]
+fn the_person_may_still_change_the_address_of_a_sweep_that_waits() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.agree(&[&peer]);
+    rescuer.step();
+    stage.chain.mine(1);
+    rescuer.step();
+    assert_eq!(stage.chain.mempool().len(), 1, "the sweep waits");
+
+    let script = testkit::chain::anyone_can_spend(b"another wallet of the person");
+    let other = bitcoin::Address::from_script(&script, bitcoin::Network::Regtest).unwrap();
+    let mut consent = crate::stage::consent(&plan);
+    consent.sweep_to = other.into_unchecked();
+    rescuer.recovery.agree(&plan, &consent).unwrap();
+    let progress = rescuer.finish();
+    let arrived: u64 = stage
+        .chain
+        .coins(&script)
+        .iter()
+        .map(|(_, o)| o.value.to_sat())
+        .sum();
+    assert_eq!(arrived, progress.recovered_sat);
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+    assert_eq!(rescuer.arrived().to_sat(), 0);
+}
