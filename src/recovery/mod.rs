@@ -85,8 +85,11 @@ pub struct Recovery {
     told: Vec<(ChannelIds, Stage)>,
     /// Sweeps of which trouble was told.
     complained: BTreeSet<Txid>,
-    listener: Option<Box<dyn FnMut(&RecoveryEvent) + Send>>,
+    listener: Option<Listener>,
+    after_step: Option<Box<dyn FnMut() + Send>>,
 }
+
+type Listener = Box<dyn FnMut(&RecoveryEvent) + Send>;
 
 /// What the person agrees to. There is no default: each of these costs money if it is wrong.
 #[derive(Clone, Debug)]
@@ -177,6 +180,7 @@ impl Recovery {
             told: Vec::new(),
             complained: BTreeSet::new(),
             listener: None,
+            after_step: None,
         })
     }
 
@@ -198,6 +202,13 @@ impl Recovery {
     /// of is durable. After a restart some are told again.
     pub fn on_event(&mut self, listener: impl FnMut(&RecoveryEvent) + Send + 'static) {
         self.listener = Some(Box::new(listener));
+    }
+
+    /// Calls `f` after each step that has become durable, before anything follows from it: where a test
+    /// kills the process.
+    #[doc(hidden)]
+    pub fn after_each_step(&mut self, f: impl FnMut() + Send + 'static) {
+        self.after_step = Some(Box::new(f));
     }
 
     /// Whether the person has agreed to something before.
@@ -339,7 +350,11 @@ impl Recovery {
     }
 
     fn take(&mut self, step: Step) -> Result<(), RecoveryError> {
-        self.journal.take(&self.storage, step)
+        self.journal.take(&self.storage, step)?;
+        if let Some(after_step) = &mut self.after_step {
+            after_step();
+        }
+        Ok(())
     }
 
     fn tell(&mut self, event: RecoveryEvent) {

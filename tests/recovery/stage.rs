@@ -7,6 +7,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Address, Amount, FeeRate, Network, OutPoint};
 use ldk_peer_storage::backup::PeerRecord;
+use ldk_peer_storage::recovery::chain::ChainSource;
 use ldk_peer_storage::recovery::{Consent, Identity, Plan, Progress, Recovery, RecoveryEvent};
 use ldk_peer_storage::service::{Config, PeerStorage};
 use ldk_peer_storage::session::{Session, SessionConfig, Times};
@@ -103,15 +104,19 @@ pub struct Rescuer {
 
 impl Rescuer {
     pub fn start(chain: Arc<Chain>, seed: [u8; 32], dir: PathBuf) -> Rescuer {
-        let identity = Identity::from_seed(seed).unwrap();
-        let keys = Arc::new(identity.keys());
-        let storage = PeerStorage::open(Config::new(dir, Network::Regtest), &*keys).unwrap();
-        let config = SessionConfig {
-            times: quick(),
-            ..SessionConfig::default()
-        };
-        let session = Session::open(storage.clone(), keys, config).unwrap();
         let source = Arc::new(OwnChainSource::new(&chain));
+        Rescuer::start_with(chain, seed, dir, source)
+    }
+
+    /// With a chain source of its own.
+    pub fn start_with(
+        chain: Arc<Chain>,
+        seed: [u8; 32],
+        dir: PathBuf,
+        source: Arc<dyn ChainSource>,
+    ) -> Rescuer {
+        let identity = Identity::from_seed(seed).unwrap();
+        let (storage, session) = open_quietly(&identity, dir);
         let clock = ManualClock::new();
         let recovery = Recovery::open(storage.clone(), &identity, Network::Regtest, source);
         let mut recovery = recovery
@@ -177,6 +182,18 @@ impl Rescuer {
         drop(self.session);
         self.storage.close(Duration::from_secs(5));
     }
+}
+
+/// The data directory of a node, and a session on it.
+pub fn open_quietly(identity: &Identity, dir: PathBuf) -> (PeerStorage, Session) {
+    let keys = Arc::new(identity.keys());
+    let storage = PeerStorage::open(Config::new(dir, Network::Regtest), &*keys).unwrap();
+    let config = SessionConfig {
+        times: quick(),
+        ..SessionConfig::default()
+    };
+    let session = Session::open(storage.clone(), keys, config).unwrap();
+    (storage, session)
 }
 
 /// Agrees to everything.

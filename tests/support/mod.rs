@@ -15,11 +15,13 @@
 mod chain_source;
 mod clock;
 mod quiet_node;
+mod remote_source;
 mod wallet;
 mod watch;
 
 pub use chain_source::{OwnChainSource, SUBMITTER};
 pub use clock::ManualClock;
 pub use quiet_node::QuietNode;
+pub use remote_source::RemoteSource;
 pub use wallet::{keys, Begin, Wallet, WalletConfig};
 pub use watch::{backup_key, kept_for, of_peer, read_monitor, take_events, wait_pushes_arrived};
