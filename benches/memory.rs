@@ -200,7 +200,7 @@ fn serve<H: ChannelMessageHandler + Send + Sync + 'static>(
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let (what, count) = line.split_once(' ').unwrap();
-        let count = count.parse().unwrap();
+        let count: usize = count.parse().unwrap();
         wait_until(|| match what {
             "connected" => peers.list_peers().len() == count,
             _ => marks.received.load(Ordering::SeqCst) == count,

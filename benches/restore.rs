@@ -202,6 +202,7 @@ fn backup(keys: &KeysManager, owner: &PublicKey, peers: &[PeerRecord]) -> Vec<u8
         channels: Vec::new(),
         spendable_outputs: Vec::new(),
         app_data: vec![7; 60_000],
+        monitors: Vec::new(),
     };
     let secret = keys.get_peer_storage_key().inner;
     let key = BackupKey::derive(&secret, Network::Regtest, owner);

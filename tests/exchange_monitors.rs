@@ -91,6 +91,28 @@ fn state_changes_wait_for_quiet_and_go_out_once_a_minute() {
 }
 
 #[test]
+fn states_need_no_small_blob_before_the_large_one_where_that_was_just_sent() {
+    let mut w = with_large_peer();
+    let old = w.snapshot();
+    w.live(&[(1, 0, 5, Ready), (1, 1, 0, Opening)]).pushed();
+    w.disconnect(1).connect(1).returns(1, &old, Tier::Full);
+    let tiers = |w: &mut Example| -> Vec<_> {
+        let pushed = w.pushed().into_iter();
+        pushed.map(|(_, tier, _)| tier).collect()
+    };
+    assert_eq!(
+        tiers(&mut w),
+        [Tier::Essential, Tier::Full],
+        "perhaps it keeps no more"
+    );
+    w.live(&[(1, 0, 6, Ready), (1, 1, 0, Opening)]).pass(3);
+    w.monitors(&[(0, 6, LEN), (1, 0, LEN)]);
+    assert_eq!(tiers(&mut w), [Tier::Full]);
+    w.live(&[(1, 0, 6, Ready), (1, 1, 0, Ready)]);
+    assert_eq!(tiers(&mut w), [Tier::Essential, Tier::Full]);
+}
+
+#[test]
 fn a_channel_that_never_rests_is_backed_up_all_the_same() {
     let mut w = with_large_peer();
     for second in 0..60 {
@@ -250,6 +272,16 @@ fn one_that_moves_on_while_it_is_read_is_read_again() {
     assert_eq!(w.asked, 2);
     w.monitors(&[(0, 7, LEN)]);
     assert_eq!(of(&w.snapshot()), [(0, 7)]);
+}
+
+#[test]
+fn a_monitor_older_than_what_is_known_changes_nothing() {
+    let mut w = with_large_peer();
+    w.live(&[(1, 0, 6, Ready)]).pass(3).monitors(&[(0, 4, LEN)]);
+    assert_eq!(of(&w.snapshot()), [(0, 5)]);
+    // Of the same state, the one that was read last has seen more of the chain.
+    w.pass(60).monitors(&[(0, 5, LEN + 1)]).large();
+    assert_eq!(w.snapshot().monitors[0].bytes.len(), LEN + 1);
 }
 
 #[test]
@@ -504,4 +536,9 @@ fn what_another_installation_knew_of_a_live_channel_is_not_taken() {
     assert!(!w.exchange.holding());
     assert_eq!(of(&w.snapshot()), [(0, 5)]);
     assert_eq!(w.exchange.restored_monitors(), []);
+    // Nor where its own was not read yet.
+    let mut w = wallet(&[(1, 0, 5, Ready)]);
+    w.connect(2).returns(2, &other, Tier::Full);
+    w.large();
+    assert_eq!(of(&w.snapshot()), []);
 }

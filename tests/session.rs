@@ -3,6 +3,8 @@
 
 #[path = "session/bad_peers.rs"]
 mod bad_peers;
+#[path = "session/cable.rs"]
+mod cable;
 #[path = "session/delivery.rs"]
 mod delivery;
 #[path = "session/reading.rs"]

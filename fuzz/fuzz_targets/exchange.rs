@@ -47,8 +47,6 @@ struct Host {
     /// What was ever asked to be made durable.
     durable: BTreeSet<Revision>,
     contents: BTreeMap<Revision, ContentHash>,
-    /// The exchange has asked for the monitors.
-    monitors_wanted: bool,
 }
 
 impl Host {
@@ -68,7 +66,6 @@ impl Host {
             links: BTreeMap::new(),
             durable: BTreeSet::new(),
             contents: BTreeMap::new(),
-            monitors_wanted: false,
         }
     }
 
@@ -246,15 +243,13 @@ impl Host {
                     capacity,
                     ..
                 } => self.check_push(peer, &snapshot, tier, capacity),
-                Action::ReadMonitors => self.monitors_wanted = true,
-                Action::Warn { .. } => {}
+                Action::ReadMonitors | Action::Warn { .. } => {}
             }
         }
     }
 
     /// Some hosts have none; and one that is ahead of its channel's stamp is not to be taken.
     fn monitors_read(&mut self, a: u8, b: u8) {
-        self.monitors_wanted = false;
         let channels = self.live.channels.iter().take(usize::from(a % 4));
         let monitors = channels.map(|channel| MonitorRecord {
             channel: channel.ids.channel_id.unwrap(),

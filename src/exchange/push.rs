@@ -284,8 +284,8 @@ impl Exchange {
         self.push_what_is_due(now);
     }
 
-    /// Backs up the states of channels if it is time, which is seen by the clock alone: monitors are
-    /// not to be read while a message of a peer waits.
+    /// Backs up the states of channels if it is time. Only the clock leads here, which `wake_at` has set:
+    /// what peers and the wallet do leads to no snapshot for states alone.
     pub(super) fn push_states_if_due(&mut self, now: Time) {
         let is_due = self.due.states_due_at().is_some_and(|at| now >= at);
         if !is_due || !self.may_push() || !self.has_taker_of_states(now) {

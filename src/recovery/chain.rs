@@ -114,7 +114,7 @@ impl Place {
     /// How many confirmations it has below this tip: 1 in the tip itself; 0 where the tip is below it,
     /// as after a reorganisation.
     pub fn confirmations(&self, tip: &Tip) -> u32 {
-        (tip.height + 1).saturating_sub(self.height)
+        tip.height.saturating_add(1).saturating_sub(self.height)
     }
 }
 
@@ -212,5 +212,6 @@ mod tests {
             place.confirmations(&Tip { height, hash })
         };
         assert_eq!((at(100), at(105), at(99), at(0)), (1, 6, 0, 0));
+        assert_eq!(at(u32::MAX), u32::MAX - 100, "a height that no chain has");
     }
 }

@@ -15,7 +15,7 @@ use crate::backup::ChannelIds;
 /// | `Asked` | the peer was reached and asked to close; the chain will show whether it did |
 /// | `NotReached` | nobody answered; tried again by itself. After days: find another address of the peer |
 /// | `Closing`, `Closed` | the close is in the mempool, in the chain; sat: what of it is ours |
-/// | `NothingOfOurs` | the close is buried and pays nothing to this seed |
+/// | `NothingOfOurs` | the close is buried, and nothing in it can be swept: not recognised, or too small for the fee rate. Its backup stays, and it can be agreed to again |
 /// | `Sweeping` | a sweep was handed to the network |
 /// | `SweepStuck` | it pays as much as the person allows, and is not in the chain |
 /// | `SweepRefused` | the network does not take it; tried again by itself |
@@ -83,7 +83,7 @@ pub enum RecoveryEvent {
         /// In the words of the chain source.
         reason: String,
     },
-    /// A channel is over, and nothing in its close was ours.
+    /// A channel has ended, and nothing in its close can be swept, as far as is known.
     NothingOfOurs {
         /// The channel.
         channel: ChannelIds,

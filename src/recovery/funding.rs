@@ -29,7 +29,8 @@ pub(super) struct Close {
 pub(super) struct OurOutput {
     pub outpoint: OutPoint,
     pub output: TxOut,
-    pub key: PaymentKey,
+    /// How it is spent; none: it pays to an address of LDK's own keys, as a cooperative close does.
+    pub key: Option<PaymentKey>,
     /// Where its transaction is confirmed.
     pub place: Option<Place>,
 }
@@ -87,27 +88,39 @@ pub(super) fn close(
         tx,
         place,
     };
-    if !first.ours.is_empty() || first.place.is_none() {
+    if !first.ours.is_empty() || first.place.is_none() || is_commitment(&first.tx) {
         return Ok(Some(first));
     }
-    // Nothing of ours: a splice, a cooperative close to another wallet, or a commitment on which we
-    // had nothing. Only behind a splice there is more to see.
+    // Nothing of ours, and no commitment: a cooperative close to another wallet, or a splice, behind
+    // which there is more to see.
     let mut looked_at = BTreeSet::new();
     let mut next = p2wsh_outputs(&first.tx);
+    let mut lives_on = false;
     while let Some(outpoint) = next.pop() {
         if looked_at.len() == MOST_SPLICES || !looked_at.insert(outpoint) {
             continue;
         }
         let Some(FoundTransaction { tx, place }) = chain.spend_of(&outpoint)? else {
+            // Perhaps the channel's new funding output.
+            lives_on = true;
             continue;
         };
         let ours = ours(&tx, place, keys, channel_keys_id);
         if !ours.is_empty() {
             return Ok(Some(Close { tx, place, ours }));
         }
-        next.extend(p2wsh_outputs(&tx));
+        if !is_commitment(&tx) {
+            next.extend(p2wsh_outputs(&tx));
+        }
     }
-    Ok(Some(first))
+    Ok((!lives_on).then_some(first))
+}
+
+/// Whether a transaction has the form of a commitment: its number stands, obscured, in sequence and lock
+/// time (BOLT #3).
+fn is_commitment(tx: &Transaction) -> bool {
+    let sequence = tx.input.first().map(|input| input.sequence.0 >> 24);
+    sequence == Some(0x80) && tx.lock_time.to_consensus_u32() >> 24 == 0x20
 }
 
 fn ours(
@@ -119,7 +132,11 @@ fn ours(
     let txid = tx.compute_txid();
     let outputs = tx.output.iter().zip(0..);
     let ours = outputs.filter_map(|(output, vout)| {
-        let key = keys.recognise(&output.script_pubkey, channel_keys_id)?;
+        let script = &output.script_pubkey;
+        let key = keys.recognise(script, channel_keys_id);
+        if key.is_none() && !keys.is_own_address(script) {
+            return None;
+        }
         Some(OurOutput {
             outpoint: OutPoint::new(txid, vout),
             output: output.clone(),

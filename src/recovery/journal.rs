@@ -36,6 +36,9 @@ pub(super) enum Step {
     Sweeping(Sweep),
     /// A channel is over: whatever was ours in it is swept and buried.
     Over { channel: ChannelIds },
+    /// A channel's close is buried, and nothing in it was found that can be swept. Its backup stays: what
+    /// was not recognised today may be by what comes to light later.
+    NothingFound { channel: ChannelIds },
     /// The person no longer waits for a channel. Its backup stays.
     GivenUp { channel: ChannelIds },
 }
@@ -134,17 +137,24 @@ pub(super) struct Journal {
     /// The oldest first.
     pub sweeps: Vec<Sweep>,
     over: Vec<ChannelIds>,
+    nothing_found: Vec<ChannelIds>,
     given_up: Vec<ChannelIds>,
 }
 
 impl Journal {
     /// Reads it from the data directory.
-    pub fn load(storage: &PeerStorage) -> Result<Journal, RecoveryError> {
+    pub fn load(storage: &PeerStorage, now: Time) -> Result<Journal, RecoveryError> {
         let mut journal = Journal::default();
         for bytes in storage.recovery_steps()? {
             let mut rest = bytes.as_slice();
             let step = Step::read(&mut rest).map_err(|_| RecoveryError::Journal)?;
             journal.add(step);
+        }
+        // A time from the future (the clock was set back) must not stop the asking for years.
+        for attempts in journal.attempts.values_mut() {
+            let asked = attempts.asked.iter_mut().map(|(_, at)| at);
+            let unreached = attempts.unreached.iter_mut().map(|(_, at)| at);
+            asked.chain(unreached).for_each(|at| *at = now.min(*at));
         }
         Ok(journal)
     }
@@ -158,6 +168,10 @@ impl Journal {
 
     pub fn is_over(&self, channel: &ChannelIds) -> bool {
         self.over.iter().any(|over| over.matches(channel))
+    }
+
+    pub fn has_found_nothing(&self, channel: &ChannelIds) -> bool {
+        self.nothing_found.iter().any(|ids| ids.matches(channel))
     }
 
     pub fn is_given_up(&self, channel: &ChannelIds) -> bool {
@@ -175,11 +189,7 @@ impl Journal {
             Step::Agreed { terms, targets } => {
                 self.terms = Some(terms);
                 for target in targets {
-                    self.given_up
-                        .retain(|given_up| !given_up.matches(&target.ids));
-                    // Agreed to anew: with what is known by now.
-                    self.targets.retain(|known| !known.ids.matches(&target.ids));
-                    self.targets.push(target);
+                    self.agreed_to(target);
                 }
             }
             Step::Asking { peer, way, at } => {
@@ -196,8 +206,28 @@ impl Journal {
             }
             Step::Sweeping(sweep) => self.sweeps.push(sweep),
             Step::Over { channel } => self.over.push(channel),
+            Step::NothingFound { channel } => self.nothing_found.push(channel),
             Step::GivenUp { channel } => self.given_up.push(channel),
         }
+    }
+
+    /// Perhaps anew: what was known before is completed, and what was thought to be its end is open again.
+    fn agreed_to(&mut self, mut target: Target) {
+        for ended in [&mut self.over, &mut self.nothing_found, &mut self.given_up] {
+            ended.retain(|ids| !ids.matches(&target.ids));
+        }
+        let same = |known: &Target| known.peer == target.peer && known.ids.matches(&target.ids);
+        if let Some(at) = self.targets.iter().position(same) {
+            let known = self.targets.remove(at);
+            target.ids.complete_from(&known.ids);
+            target.channel_keys_id = target.channel_keys_id.or(known.channel_keys_id);
+            for address in known.addresses {
+                if !target.addresses.contains(&address) {
+                    target.addresses.push(address);
+                }
+            }
+        }
+        self.targets.push(target);
     }
 }
 
@@ -208,6 +238,7 @@ impl_writeable_tlv_based_enum!(Step,
     (8, NotReached) => { (0, peer, required), (2, at, required) },
     (10, Reached) => { (0, peer, required) },
     (12, GivenUp) => { (0, channel, required) },
+    (14, NothingFound) => { (0, channel, required) },
     {4, Sweeping} => (),
 );
 

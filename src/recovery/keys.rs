@@ -128,6 +128,23 @@ impl PaymentKeys {
         Some(SpendableOutputDescriptor::StaticPaymentOutput(descriptor))
     }
 
+    /// The same for an output to an address of LDK's own keys.
+    pub fn own_output(
+        &self,
+        outpoint: OutPoint,
+        output: TxOut,
+    ) -> Option<SpendableOutputDescriptor> {
+        let outpoint = lightning::chain::transaction::OutPoint {
+            txid: outpoint.txid,
+            index: u16::try_from(outpoint.vout).ok()?,
+        };
+        Some(SpendableOutputDescriptor::StaticOutput {
+            outpoint,
+            output,
+            channel_keys_id: None,
+        })
+    }
+
     /// The scripts of `to_remote` outputs that the seed alone gives.
     pub fn v2_scripts(&self) -> &HashMap<ScriptBuf, ChannelKind> {
         self.v2_scripts.get_or_init(|| {

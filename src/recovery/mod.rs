@@ -51,7 +51,7 @@ use self::keys::PaymentKeys;
 use self::monitors::Monitors;
 use crate::backup::{ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, PeerRecord};
 use crate::service::{Clock, PeerStorage, SystemClock};
-use crate::session::RestoreOutcome;
+use crate::session::{RestoreOutcome, Returned};
 use crate::store::StoreError;
 
 pub use event::RecoveryEvent;
@@ -105,6 +105,10 @@ pub struct Consent {
     /// The person is sure that no other device runs this wallet. If one does, it loses its channels to
     /// a force close; nothing else.
     pub old_device_is_gone: bool,
+    /// The person knows that what is in channels with [`Claim::KeysUnknown`] is lost if the node did not
+    /// derive its keys in LDK's second way, and that a backup may still turn up. ldk-node since 0.7
+    /// derives them so.
+    pub closes_channels_without_keys: bool,
     /// The person does not want to wait for the peers that were not heard, one of which may hold a
     /// newer backup.
     pub goes_on_without_unheard_peers: bool,
@@ -119,6 +123,11 @@ pub enum ConsentError {
     /// There are peers that were not heard.
     #[error("{0} peers were not heard, and the person has not said to go on without them")]
     PeersUnheard(usize),
+    /// It names a channel whose keys no backup tells.
+    #[error(
+        "the keys of a chosen channel are in no backup, and the person has not said to close it"
+    )]
+    KeysUnknown,
     /// It names no channel.
     #[error("no channel is chosen")]
     NoChannel,
@@ -160,7 +169,8 @@ impl Recovery {
         network: Network,
         chain: Arc<dyn ChainSource>,
     ) -> Result<Recovery, RecoveryError> {
-        let journal = Journal::load(&storage)?;
+        let clock = Arc::new(SystemClock::new());
+        let journal = Journal::load(&storage, clock.now())?;
         for target in &journal.targets {
             // Killed between the two, perhaps.
             if journal.is_over(&target.ids) {
@@ -174,7 +184,7 @@ impl Recovery {
             keys: PaymentKeys::new(identity),
             monitors: Monitors::new(identity),
             identity: identity.clone(),
-            clock: Arc::new(SystemClock::new()),
+            clock,
             journal,
             stay: STAY,
             told: Vec::new(),
@@ -239,7 +249,9 @@ impl Recovery {
                 channel_id: Some(seen.channel_id),
                 ..ChannelIds::default()
             };
-            let same = channels.iter_mut().find(|c| c.ids.matches(&ids));
+            // A peer speaks for its own channels alone.
+            let of_peer = channels.iter_mut().filter(|c| c.peer == seen.peer);
+            let same = of_peer.into_iter().find(|c| c.ids.matches(&ids));
             if let Some(channel) = same {
                 // The peer's own name for it is the one that an `error` has to use.
                 channel.ids.channel_id = Some(seen.channel_id);
@@ -261,7 +273,7 @@ impl Recovery {
         Ok(Plan {
             newest: restored.newest,
             channels,
-            unheard: restored.unheard.clone(),
+            unheard: unheard(outcome, &peers),
             waiting_sat: self.waiting_sat()?,
         })
     }
@@ -288,7 +300,11 @@ impl Recovery {
         let mut targets = Vec::new();
         for ids in &consent.channels {
             let planned = plan.recoverable().find(|c| c.ids.matches(ids));
-            targets.push(planned.ok_or(ConsentError::UnknownChannel)?.target.clone());
+            let planned = planned.ok_or(ConsentError::UnknownChannel)?;
+            if planned.claim == Claim::KeysUnknown && !consent.closes_channels_without_keys {
+                return Err(ConsentError::KeysUnknown);
+            }
+            targets.push(planned.target.clone());
         }
         if targets.is_empty() && plan.waiting_sat == 0 {
             return Err(ConsentError::NoChannel);
@@ -330,10 +346,15 @@ impl Recovery {
         Ok(planned)
     }
 
-    /// What was read back since the last time may hold newer ones.
+    /// What was read back since the last time may hold newer ones. Once the person has agreed to some
+    /// channels, those of all others stay out: monitors publish claims.
     fn load_monitors(&mut self) {
-        let restored = self.storage.restored_monitors();
-        if self.monitors.are_behind(&restored) {
+        let mut restored = self.storage.restored_monitors();
+        if self.is_begun() {
+            let targets = &self.journal.targets;
+            restored.retain(|m| targets.iter().any(|t| t.ids.matches(&m.channel)));
+        }
+        if self.monitors.are_outdated(&restored) {
             self.monitors = Monitors::new(&self.identity);
             self.monitors.load(&restored);
         }
@@ -372,4 +393,26 @@ impl fmt::Debug for Recovery {
             .field("sweeps", &self.journal.sweeps.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The peers that may hold a newer backup: those that backups name and nobody has heard, and those
+/// that the person knew of and that were not reached, or had no time to answer.
+fn unheard(outcome: &RestoreOutcome, peers: &[PeerRecord]) -> Vec<PeerRecord> {
+    let named = &outcome.report.unheard;
+    let heard = |peer: &PeerRecord| {
+        let mut reports = outcome.peers.iter();
+        reports.any(|report| {
+            let visit = report.outcome.as_ref();
+            report.peer == peer.node_id
+                && visit.is_ok_and(|visit| visit.returned != Returned::NothingInTime)
+        })
+    };
+    let answered = |peer: &PeerRecord| {
+        let mut answers = outcome.report.answers.iter();
+        answers.any(|answer| answer.peer == peer.node_id)
+    };
+    let is_unheard = |peer: &&PeerRecord| {
+        named.iter().any(|named| named.node_id == peer.node_id) || !(heard(peer) || answered(peer))
+    };
+    peers.iter().filter(is_unheard).cloned().collect()
 }

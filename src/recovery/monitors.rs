@@ -8,9 +8,10 @@
 //! (`signer`), and whatever LDK wants to publish goes through [`Monitors::may_be_published`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bitcoin::{BlockHash, OutPoint, Script, Transaction, Txid};
+use bitcoin::{BlockHash, OutPoint, Script, Transaction, TxIn, Txid};
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use lightning::chain::chainmonitor::{ChainMonitor, Persist};
 use lightning::chain::channelmonitor::{Balance, ChannelMonitor, ChannelMonitorUpdate};
@@ -28,9 +29,9 @@ use super::signer::{RecoveryKeys, RecoverySigner};
 use crate::exchange::RestoredMonitor;
 use crate::locks::lock;
 
-/// After an HTLC has run out, its claim should be through within so many blocks. Then a channel is no
-/// longer kept open for it: a stale monitor waits for HTLCs that are long gone.
-const HTLC_PATIENCE: u32 = 144;
+/// After an HTLC has run out, its claim should be through within so many blocks, two weeks. Then a channel
+/// is no longer kept open for it.
+const HTLC_PATIENCE: u32 = 2016;
 
 type Guarded = ChainMonitor<
     RecoverySigner,
@@ -54,6 +55,9 @@ pub(super) struct Monitors {
     funding: BTreeSet<OutPoint>,
     /// The states that were loaded, and those that could not be.
     loaded: BTreeMap<ChannelId, u64>,
+    /// The last block that they were shown.
+    tip: Mutex<Option<Tip>>,
+    outdated: AtomicBool,
     /// What has become spendable.
     spendable: Mutex<Vec<(Option<ChannelId>, SpendableOutputDescriptor)>>,
 }
@@ -80,27 +84,25 @@ impl Monitors {
             signer: RecoveryKeys(identity.keys()),
             funding: BTreeSet::new(),
             loaded: BTreeMap::new(),
+            tip: Mutex::default(),
+            outdated: AtomicBool::new(false),
             spendable: Mutex::default(),
         }
     }
 
-    /// Whether one of these is newer than what is loaded. Then all have to be loaded anew: LDK takes
-    /// each once.
-    pub fn are_behind(&self, restored: &[RestoredMonitor]) -> bool {
-        restored.iter().any(|monitor| {
-            let channel = monitor.channel.derived_channel_id();
-            let loaded = channel.and_then(|id| self.loaded.get(&id));
-            loaded.is_none_or(|loaded| *loaded < monitor.update_id)
-        })
+    /// Whether these are others than those that are loaded, or the chain that they were shown is no
+    /// longer the chain. Then all have to be loaded anew: LDK takes each once, and what it was shown is
+    /// safely taken back only as a whole.
+    pub fn are_outdated(&self, restored: &[RestoredMonitor]) -> bool {
+        let wanted: BTreeMap<_, _> = restored.iter().filter_map(id_and_state).collect();
+        wanted != self.loaded || self.outdated.load(Ordering::SeqCst)
     }
 
     /// Loads monitors as the backup has them. What does not read is left out: its channel is swept
     /// without.
     pub fn load(&mut self, restored: &[RestoredMonitor]) {
         for monitor in restored {
-            if let Some(id) = monitor.channel.derived_channel_id() {
-                self.loaded.insert(id, monitor.update_id);
-            }
+            self.loaded.extend(id_and_state(monitor));
             if self.load_one(&monitor.bytes).is_none() {
                 log::warn!("recovery: a monitor of the backup does not read");
             }
@@ -153,6 +155,8 @@ impl Monitors {
                 ..
             } => Some(*confirmation_height),
             Balance::CounterpartyRevokedOutputClaimable { .. } => Some(tip.height),
+            // It has not been shown the close yet.
+            Balance::ClaimableOnChannelClose { .. } => Some(tip.height),
             _ => None,
         };
         let balances = monitor.get_claimable_balances();
@@ -178,11 +182,17 @@ impl Monitors {
         fee_rate: u64,
     ) -> Result<(), ChainError> {
         *lock(&self.rate.0) = fee_rate;
-        self.forget_what_was_reorganised(chain)?;
-        self.show_what_is_confirmed(chain)?;
-        if let Some(header) = chain.header_at(tip.height)? {
-            self.chain_monitor.best_block_updated(&header, tip.height);
+        if self.chain_has_changed(chain)? {
+            self.outdated.store(true, Ordering::SeqCst);
+            return Ok(());
         }
+        let header = chain.header_at(tip.height)?;
+        let Some(header) = header.filter(|header| header.block_hash() == tip.hash) else {
+            return Ok(());
+        };
+        self.show_what_is_confirmed(chain)?;
+        self.chain_monitor.best_block_updated(&header, tip.height);
+        *lock(&self.tip) = Some(*tip);
         self.chain_monitor.process_pending_events(&|event| {
             match event {
                 Event::SpendableOutputs {
@@ -231,7 +241,8 @@ impl Monitors {
     ) -> Result<bool, ChainError> {
         for input in &tx.input {
             let parent = input.previous_output;
-            if self.funding.contains(&parent) {
+            // Also one that a splice has made and nobody here has heard of.
+            if self.funding.contains(&parent) || spends_two_of_two(input) {
                 return Ok(false);
             }
             let found = chain.transaction(&parent.txid)?;
@@ -242,15 +253,22 @@ impl Monitors {
         Ok(true)
     }
 
-    fn forget_what_was_reorganised(&self, chain: &dyn ChainSource) -> Result<(), ChainError> {
+    /// Whether something that they were shown has left the chain.
+    fn chain_has_changed(&self, chain: &dyn ChainSource) -> Result<bool, ChainError> {
+        let shown = *lock(&self.tip);
+        if let Some(shown) = shown {
+            let header = chain.header_at(shown.height)?;
+            if header.is_none_or(|header| header.block_hash() != shown.hash) {
+                return Ok(true);
+            }
+        }
         for (txid, _, block) in self.chain_monitor.get_relevant_txids() {
             let place = chain.transaction(&txid)?.and_then(|found| found.place);
             if place.map(|place| place.block) != block {
-                self.chain_monitor.transaction_unconfirmed(&txid);
-                lock(&self.watched.shown).remove(&txid);
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// What is shown leads to further outputs to watch, until nothing is new.
@@ -283,6 +301,17 @@ impl Monitors {
             }
         }
     }
+}
+
+fn id_and_state(monitor: &RestoredMonitor) -> Option<(ChannelId, u64)> {
+    let id = monitor.channel.derived_channel_id()?;
+    Some((id, monitor.update_id))
+}
+
+/// Funding outputs are two-of-two (BOLT #3): `2 <key> <key> 2 OP_CHECKMULTISIG`.
+fn spends_two_of_two(input: &TxIn) -> bool {
+    let script = input.witness.last().unwrap_or_default();
+    matches!(script, [0x52, .., 0x52, 0xae]) && script.len() == 71
 }
 
 fn add(found: &mut BTreeMap<(u32, u32), FoundTransaction>, transaction: Option<FoundTransaction>) {

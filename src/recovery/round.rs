@@ -27,7 +27,8 @@ const POLL: Duration = Duration::from_secs(30);
 pub struct Progress {
     /// Each channel that the person agreed to.
     pub channels: Vec<ChannelProgress>,
-    /// What was found to be ours in closes so far, and in outputs that waited to be swept, in sat.
+    /// What was found to be ours so far and is swept by this recovery, or waits to be, in sat. What the
+    /// lost device had swept itself does not count.
     pub found_sat: u64,
     /// What has come to the person's address, in sat: in the chain, though perhaps not buried yet.
     pub recovered_sat: u64,
@@ -97,6 +98,11 @@ impl Seen {
             Some(_) if swept => Stage::Swept(txid),
             Some(_) => Stage::Closed(txid),
         }
+    }
+
+    /// Whether something in the close was ours, and all of it is spent.
+    fn is_all_swept(&self) -> bool {
+        !self.spends.is_empty() && self.spends.iter().all(Option::is_some)
     }
 
     /// Whether the close and all that spends our outputs of it are final. An output that costs more than
@@ -210,8 +216,11 @@ impl Recovery {
             let ours = seen.close.iter().flat_map(|close| &close.ours);
             for (output, spend) in ours.zip(&seen.spends) {
                 let (outpoint, txout) = (output.outpoint, output.output.clone());
-                let Some(descriptor) = self.keys.descriptor(outpoint, txout.clone(), output.key)
-                else {
+                let descriptor = match output.key {
+                    Some(key) => self.keys.descriptor(outpoint, txout.clone(), key),
+                    None => self.keys.own_output(outpoint, txout.clone()),
+                };
+                let Some(descriptor) = descriptor else {
                     continue;
                 };
                 let coin = Coin {
@@ -313,7 +322,8 @@ impl Recovery {
         let Some(terms) = self.journal.terms.clone() else {
             return Ok(());
         };
-        self.raise_what_is_stuck(coins, &terms, tip)?;
+        let terms = &terms;
+        self.raise_what_is_stuck(coins, terms, tip)?;
 
         let is_free = |(coin, spend): &&Spendable| {
             spend.is_none()
@@ -328,10 +338,21 @@ impl Recovery {
         // A sweep that has left the mempool, or never got there, goes first: were another made in its
         // place, whoever still knows the first one would see the two conflict.
         let sweeps: Vec<Sweep> = self.journal.sweeps.iter().rev().cloned().collect();
+        let mut tried = BTreeSet::new();
         for sweep in sweeps.iter().filter(|sweep| sweep.pays_to(&terms.sweep_to)) {
             let is_input = |coin: &Coin| sweep.spends(&coin.outpoint);
-            let all_free = free.iter().filter(|c| is_input(c)).count() == sweep.tx.input.len();
-            if all_free && self.publish(sweep, false)? {
+            let inputs: Vec<_> = free
+                .iter()
+                .filter(|c| is_input(c))
+                .map(|c| c.outpoint)
+                .collect();
+            let all_free = inputs.len() == sweep.tx.input.len();
+            // Of several for the same coin, the newest alone.
+            if !all_free || inputs.iter().any(|input| tried.contains(input)) {
+                continue;
+            }
+            tried.extend(inputs);
+            if self.publish(sweep, false)? {
                 free.retain(|coin| !is_input(coin));
             }
         }
@@ -339,16 +360,37 @@ impl Recovery {
             return Ok(());
         }
         // What the network has refused before has to pay more in time.
-        let before = sweeps
-            .iter()
-            .filter(|s| free.iter().any(|coin| s.spends(&coin.outpoint)));
-        let overdue = before.filter(|sweep| sweep::is_overdue(sweep, tip));
-        let wanted = self.chain.fee_rate(1).ok().flatten();
-        let raised = overdue.filter_map(|sweep| sweep::raised(sweep, wanted, terms.highest()));
-        let rate = raised.max().unwrap_or_default().max(terms.fee_rate);
-        match sweep::build(&self.keys, &free, &terms.sweep_to, rate, tip) {
+        let newest_of = |coin: &Coin| sweeps.iter().find(|s| s.spends(&coin.outpoint));
+        let before: Vec<_> = free.iter().filter_map(newest_of).collect();
+        let mut rate = terms.fee_rate;
+        if !before.is_empty() && before.iter().all(|sweep| sweep::is_overdue(sweep, tip)) {
+            let wanted = self.chain.fee_rate(1).ok().flatten();
+            let raised = before.iter().map(|sweep| {
+                sweep::raised(sweep, wanted, terms.highest()).unwrap_or(sweep.fee_rate)
+            });
+            rate = raised.max().unwrap_or_default().max(rate);
+        }
+        if self.sweep_together(&free, terms, rate, tip)? || free.len() == 1 {
+            return Ok(());
+        }
+        // One that cannot be spent must not hold back the others.
+        for coin in &free {
+            self.sweep_together(std::slice::from_ref(coin), terms, rate, tip)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the network took it.
+    fn sweep_together(
+        &mut self,
+        coins: &[Coin],
+        terms: &Terms,
+        rate: u64,
+        tip: &Tip,
+    ) -> Result<bool, RecoveryError> {
+        match sweep::build(&self.keys, coins, &terms.sweep_to, rate, tip) {
             Some(sweep) => self.take_and_publish(sweep, false),
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
@@ -391,14 +433,13 @@ impl Recovery {
     }
 
     /// Noted before it is published: a sweep that nobody knows of could be made twice, with other fees.
-    fn take_and_publish(&mut self, sweep: Sweep, raised: bool) -> Result<(), RecoveryError> {
+    fn take_and_publish(&mut self, sweep: Sweep, raised: bool) -> Result<bool, RecoveryError> {
         let txid = sweep.tx.compute_txid();
         let mut sweeps = self.journal.sweeps.iter();
         if !sweeps.any(|known| known.tx.compute_txid() == txid) {
             self.take(Step::Sweeping(sweep.clone()))?;
         }
-        self.publish(&sweep, raised)?;
-        Ok(())
+        self.publish(&sweep, raised)
     }
 
     /// Whether the network took it.
@@ -443,22 +484,24 @@ impl Recovery {
         };
         for seen in seen {
             let channel = seen.target.ids;
+            let mut ids = channel;
+            ids.funding_outpoint = ids.funding_outpoint.or(seen.funding);
             if self.journal.is_over(&channel)
+                || self.journal.has_found_nothing(&channel)
                 || !seen.is_buried(tip, terms.fee_rate)
-                || self.monitor_is_busy(&channel, coins, tip)
+                || self.monitor_is_busy(&ids, coins, tip)
+                || !self.stands_in_the_chain(seen)?
             {
                 continue;
             }
-            self.take(Step::Over { channel })?;
-            self.storage.channel_resolved(channel);
-            let nothing = seen
-                .close
-                .as_ref()
-                .is_some_and(|close| close.ours.is_empty());
-            self.tell(match nothing {
-                true => RecoveryEvent::NothingOfOurs { channel },
-                false => RecoveryEvent::Over { channel },
-            });
+            if seen.is_all_swept() {
+                self.take(Step::Over { channel })?;
+                self.storage.channel_resolved(channel);
+                self.tell(RecoveryEvent::Over { channel });
+            } else {
+                self.take(Step::NothingFound { channel })?;
+                self.tell(RecoveryEvent::NothingOfOurs { channel });
+            }
         }
         for output in self.waiting_outputs() {
             let outpoint = output.spendable_outpoint().into_bitcoin_outpoint();
@@ -472,6 +515,20 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// What a source says of places is a hint: the end of a channel is believed only if those blocks are
+    /// in the best chain.
+    fn stands_in_the_chain(&self, seen: &Seen) -> Result<bool, RecoveryError> {
+        let spends = seen.spends.iter().flatten().map(|spend| spend.place);
+        let places = seen.close.iter().map(|close| close.place).chain(spends);
+        for place in places.flatten() {
+            let header = self.chain.header_at(place.height)?;
+            if header.is_none_or(|header| header.block_hash() != place.block) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     // ---- asking -----------------------------------------------------------------------------
@@ -528,9 +585,7 @@ impl Recovery {
     fn open_channels(&self, seen: &[Seen]) -> Vec<(PeerRecord, Vec<ChannelId>)> {
         let mut by_peer: BTreeMap<PublicKey, (PeerRecord, Vec<ChannelId>)> = BTreeMap::new();
         let open = seen.iter().filter(|seen| {
-            seen.close.is_none()
-                && seen.target.may_be_closed
-                && !self.journal.is_over(&seen.target.ids)
+            seen.close.is_none() && seen.target.may_be_closed && !self.has_ended(&seen.target.ids)
         });
         for seen in open {
             let mut ids = seen.target.ids;
@@ -541,6 +596,8 @@ impl Recovery {
                 .or_insert_with(|| (record, Vec::new()));
             channels.extend(ids.derived_channel_id());
         }
+        // Known by nothing that a peer could be asked with.
+        by_peer.retain(|_, (_, channels)| !channels.is_empty());
         by_peer.into_values().collect()
     }
 
@@ -559,7 +616,7 @@ impl Recovery {
                 ChannelProgress {
                     ids: seen.target.ids,
                     peer: seen.target.peer,
-                    stage: match self.journal.is_over(&seen.target.ids) {
+                    stage: match self.has_ended(&seen.target.ids) {
                         true => Stage::Over,
                         false => seen.stage(),
                     },
@@ -569,16 +626,18 @@ impl Recovery {
                 }
             })
             .collect();
-        let confirmed: BTreeSet<Txid> = coins
-            .iter()
-            .filter_map(|(_, spend)| spend.as_ref())
-            .filter(|spend| spend.place.is_some())
-            .map(|spend| spend.tx.compute_txid())
-            .collect();
-        let ours = self.journal.sweeps.iter();
-        let ours: Vec<_> = ours
-            .filter(|sweep| confirmed.contains(&sweep.tx.compute_txid()))
-            .collect();
+        let mut ours = Vec::new();
+        for sweep in &self.journal.sweeps {
+            let found = self.chain.transaction(&sweep.tx.compute_txid())?;
+            if found.is_some_and(|found| found.place.is_some()) {
+                ours.push(sweep);
+            }
+        }
+        let is_waiting =
+            |(_, spend): &&Spendable| spend.as_ref().is_none_or(|spend| spend.place.is_none());
+        let waiting = coins.iter().filter(is_waiting);
+        let waiting: u64 = waiting.map(|(coin, _)| coin.sat()).sum();
+        let swept: u64 = ours.iter().map(|sweep| sweep.input_sat).sum();
         let fee_rate = self
             .journal
             .terms
@@ -589,13 +648,17 @@ impl Recovery {
             is_spend_buried(spend, tip) || !sweep::pays_for_itself(coin.sat(), fee_rate)
         });
         Ok(Progress {
-            found_sat: coins.iter().map(|(coin, _)| coin.sat()).sum(),
+            found_sat: swept + waiting,
             recovered_sat: ours.iter().map(|sweep| sweep.output_sat()).sum(),
             fees_sat: ours.iter().map(|sweep| sweep.fee_sat()).sum(),
             done: self.is_begun() && all_over && all_buried,
             next_round_in: self.next_round_in(seen),
             channels,
         })
+    }
+
+    fn has_ended(&self, channel: &ChannelIds) -> bool {
+        self.journal.is_over(channel) || self.journal.has_found_nothing(channel)
     }
 
     fn next_round_in(&self, seen: &[Seen]) -> Duration {

@@ -7,8 +7,10 @@ use super::chain::{Place, Tip};
 use super::journal::Sweep;
 use super::keys::PaymentKeys;
 
-/// An input of ours and its witness weigh less than this, in weight units.
-const INPUT_WEIGHT: u64 = 300;
+/// A transaction with one input of ours and one output weighs less than this, in weight units.
+const LONE_WEIGHT: u64 = 500;
+/// No output that is smaller than this is relayed, in sat.
+const DUST: u64 = 330;
 /// A sweep that is not in the chain after so many blocks is replaced by one that pays more ...
 const PATIENCE_BLOCKS: u32 = 6;
 /// ... by so much, in percent, and at least ...
@@ -58,9 +60,9 @@ impl Coin {
     }
 }
 
-/// Whether an output of so many sat brings more than its input costs.
+/// Whether an output of so many sat can be swept on its own.
 pub(super) fn pays_for_itself(sat: u64, fee_rate: u64) -> bool {
-    sat > fee_rate.saturating_mul(INPUT_WEIGHT) / 1000
+    sat > DUST.saturating_add(fee_rate.saturating_mul(LONE_WEIGHT) / 1000)
 }
 
 /// One transaction that sends all of them to `to`. None: what is left after the fee would be too small

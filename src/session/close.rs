@@ -25,7 +25,6 @@ const TEXT: &str = "force close requested: channel state lost";
 /// How to ask. One attempt a connection, and never both on one: Core Lightning then loses the first,
 /// LND the second.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // For the recovery.
 pub(crate) enum CloseAttempt {
     /// An `error` for each channel: closes Core Lightning, stock LDK and Eclair. A node of this project
     /// keeps it from its LDK until it has seen a 136.

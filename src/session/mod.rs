@@ -75,9 +75,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{timeout_at, Instant};
 
-// For the recovery.
-#[allow(unused_imports)]
-pub(crate) use close::{CloseAttempt, CloseOutcome, NotAsked};
+pub(crate) use close::{CloseAttempt, CloseOutcome};
 pub use report::{NotReached, PeerReport, RestoreOutcome, Returned, SessionReport, Visit};
 
 use crate::backup::PeerRecord;
@@ -282,7 +280,6 @@ impl Session {
     /// Asks a peer to close channels. Only on the order of the person: it costs the channels.
     ///
     /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up.
-    #[allow(dead_code)] // For the recovery.
     pub(crate) fn request_close(
         &self,
         peer: &PeerRecord,

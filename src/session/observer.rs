@@ -11,16 +11,17 @@ use std::sync::{Arc, Mutex};
 
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::msgs::*;
+use lightning::ln::msgs::{self, *};
 use lightning::ln::types::ChannelId;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use tokio::sync::Notify;
 use tokio::time::{timeout_at, Instant};
 
 use super::close::CloseOrders;
-use crate::exchange::Numbers;
+use crate::exchange::{Numbers, Progress};
 use crate::ldk::{for_each_channel_message, PeerStorageHandler, QuietHandler, SeenReestablish};
 use crate::locks::lock;
+use crate::service::{Engine, PeerStorage};
 
 /// So much of what one peer says on one connection is remembered.
 const MOST_CHANNELS: usize = 256;
@@ -29,6 +30,7 @@ const MOST_CHARS: usize = 200;
 
 pub(super) struct Observer {
     inner: PeerStorageHandler<Arc<QuietHandler>>,
+    engine: Arc<Engine>,
     /// Of the peers that are being visited. Never held while `inner` is called.
     heard: Mutex<BTreeMap<PublicKey, Heard>>,
     changed: Notify,
@@ -42,18 +44,23 @@ pub(super) struct Heard {
     pub is_authenticated: bool,
     /// When its `init` came.
     pub connected_at: Option<Instant>,
+    /// How far it was read back when it last said something about it: it may have hung up since.
+    pub progress: Option<Progress>,
     /// Its `channel_reestablish`s, the newest of each channel.
     pub reestablished: Vec<SeenReestablish>,
     /// When the last of these came.
     pub reestablished_at: Option<Instant>,
+    /// A backup was handed to LDK for it.
+    pub was_pushed_to: bool,
     /// The texts of its `error`s.
     pub errors: Vec<String>,
 }
 
 impl Observer {
-    pub fn new(inner: PeerStorageHandler<Arc<QuietHandler>>) -> Self {
+    pub fn new(storage: &PeerStorage, handler: QuietHandler) -> Self {
         Observer {
-            inner,
+            inner: storage.message_handler(Arc::new(handler)),
+            engine: storage.engine().clone(),
             heard: Mutex::default(),
             changed: Notify::new(),
             orders: CloseOrders::default(),
@@ -112,6 +119,7 @@ impl Observer {
     }
 
     fn reestablished(&self, peer: PublicKey, message: &ChannelReestablish) {
+        self.read_back(peer);
         let seen = SeenReestablish {
             peer,
             channel_id: message.channel_id,
@@ -128,6 +136,11 @@ impl Observer {
                 all.push(seen);
             }
         });
+    }
+
+    fn read_back(&self, peer: PublicKey) {
+        let progress = self.engine.look(|exchange| exchange.progress(&peer));
+        self.note(&peer, |heard| heard.progress = progress);
     }
 
     fn failed(&self, peer: PublicKey, message: &ErrorMessage) {
@@ -170,6 +183,11 @@ impl BaseMessageHandler for Observer {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.inner.get_and_clear_pending_msg_events();
         events.retain(is_quiet);
+        for event in &events {
+            if let MessageSendEvent::SendPeerStorage { node_id, .. } = event {
+                self.note(node_id, |heard| heard.was_pushed_to = true);
+            }
+        }
         events.extend(self.orders.take());
         events
     }
@@ -210,13 +228,13 @@ macro_rules! pass_on {
                 self.inner.handle_commitment_signed_batch(peer, channel_id, batch);
             }
 
-            fn handle_peer_storage(&self, peer: PublicKey, message: PeerStorage) {
+            fn handle_peer_storage(&self, peer: PublicKey, message: msgs::PeerStorage) {
                 self.inner.handle_peer_storage(peer, message);
             }
 
             fn handle_peer_storage_retrieval(&self, peer: PublicKey, message: PeerStorageRetrieval) {
                 self.inner.handle_peer_storage_retrieval(peer, message);
-                self.stir();
+                self.read_back(peer);
             }
 
             fn get_chain_hashes(&self) -> Option<Vec<ChainHash>> {

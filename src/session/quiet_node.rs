@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler, PeerManager};
+use lightning::ln::peer_handler::{
+    IgnoringMessageHandler, MessageHandler, PeerManager, SocketDescriptor,
+};
 use lightning::sign::{EntropySource, NodeSigner};
-use lightning::util::logger::Logger;
+use lightning::util::logger::{Logger, Record};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{timeout_at, Instant};
@@ -40,7 +42,7 @@ impl QuietNode {
     where
         K: NodeSigner + EntropySource + Send + Sync + 'static,
     {
-        let observer = Arc::new(Observer::new(storage.message_handler(Arc::new(handler))));
+        let observer = Arc::new(Observer::new(storage, handler));
         let ignore = Arc::new(IgnoringMessageHandler {});
         let handlers = MessageHandler {
             chan_handler: observer.clone(),
@@ -92,7 +94,7 @@ impl QuietNode {
             .peers
             .new_outbound_connection(peer, socket.clone(), None)
             .ok()?;
-        lightning::ln::peer_handler::SocketDescriptor::send_data(&mut socket, &act_one, true);
+        socket.send_data(&act_one, true);
         let driver = drive(socket.clone(), stream, self.clone(), linger);
         Some(Connection {
             node: self.clone(),
@@ -160,5 +162,5 @@ impl Drop for Connection {
 struct NoLog;
 
 impl Logger for NoLog {
-    fn log(&self, _record: lightning::util::logger::Record) {}
+    fn log(&self, _record: Record) {}
 }

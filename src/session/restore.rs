@@ -42,7 +42,7 @@ pub(super) async fn restore(
     }
 }
 
-/// Who was asked, at which addresses, and what came of it.
+/// Who was asked, at which addresses, and what came of it; none: it is being asked.
 #[derive(Default)]
 struct Asked {
     peers: BTreeMap<PublicKey, (Vec<SocketAddress>, Option<PeerReport>)>,
@@ -53,7 +53,10 @@ impl Asked {
     fn untried(&mut self, peer: PeerRecord) -> Option<PeerRecord> {
         let is_new = !self.peers.contains_key(&peer.node_id);
         let (tried, report) = self.peers.entry(peer.node_id).or_default();
-        if matches!(report, Some(PeerReport { outcome: Ok(_), .. })) {
+        let has_failed = report
+            .as_ref()
+            .is_some_and(|report| report.outcome.is_err());
+        if !is_new && !has_failed {
             return None;
         }
         let addresses = peer.addresses.into_iter();

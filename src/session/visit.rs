@@ -112,7 +112,7 @@ impl Visitor {
         let flushed = read_back && self.flush(budget.work_ends).await;
 
         let progress = self.progress(&peer);
-        let channels = self.dialler.node.observer.heard(&peer).reestablished;
+        let heard = self.dialler.node.observer.heard(&peer);
         let delivered = connection.hang_up(budget.cut).await;
         let returned = progress.and_then(|progress| progress.returned);
         let newest = self
@@ -130,10 +130,12 @@ impl Visitor {
                     None => Returned::NothingInTime,
                 },
             },
-            sent: progress.and_then(|p| p.pushed).filter(|_| flushed),
+            sent: progress
+                .and_then(|progress| progress.pushed)
+                .filter(|_| flushed && heard.was_pushed_to),
             delivered,
             verified: progress.is_some_and(|p| p.verified) && returned == newest,
-            channels,
+            channels: heard.reestablished,
         })
     }
 
@@ -177,9 +179,10 @@ impl Visitor {
         flushed.await.unwrap_or(false)
     }
 
+    /// How far the connection has come, or had come before the peer hung up.
     fn progress(&self, peer: &PublicKey) -> Option<Progress> {
-        self.storage
-            .engine()
-            .look(|exchange| exchange.progress(peer))
+        let engine = self.storage.engine();
+        let now = engine.look(|exchange| exchange.progress(peer));
+        now.or_else(|| self.dialler.node.observer.heard(peer).progress)
     }
 }

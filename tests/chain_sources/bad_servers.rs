@@ -1,16 +1,16 @@
 //! A server that is broken or lies: a clear error in time, and nothing wrong is believed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcoin::{Network, OutPoint, Transaction};
 use ldk_peer_storage::recovery::chain::esplora::{BadAddress, EsploraConfig, EsploraSource};
 use ldk_peer_storage::recovery::chain::{ChainError, ChainSource};
 use serde_json::json;
 use testkit::esplora::ELSEWHERE;
-use testkit::{EsploraServer, Fault};
+use testkit::{wait_until, EsploraServer, Fault, DEADLINE};
 
 use crate::suite::{script, spend};
-use crate::{Stage, TIMEOUT};
+use crate::Stage;
 
 /// A stage with a confirmed funding transaction, a confirmed spend of its output 0, and a spend of its
 /// output 1 in the mempool.
@@ -72,12 +72,12 @@ impl Scene {
     #[track_caller]
     fn all_fail(self, fault: Fault, like_this: impl Fn(&ChainError) -> bool) {
         self.all_fail_now(&fault, &like_this);
-        // Now the network is known, and the calls come to their own requests.
-        self.source.tip().expect("a server without fault");
+        // Now the network becomes known, and the calls come to their own requests.
+        let known = || self.source.tip().is_ok();
+        wait_until("a server without fault answers", DEADLINE, known);
         self.all_fail_now(&fault, &like_this);
-        for (call, error) in self.every_call() {
-            assert_eq!(error, None, "{call} after the repair");
-        }
+        let healthy = || self.every_call().iter().all(|(_, error)| error.is_none());
+        wait_until("a repaired server answers", DEADLINE, healthy);
     }
 
     #[track_caller]
@@ -85,13 +85,21 @@ impl Scene {
         self.server().break_with(fault.clone());
         let start = Instant::now();
         let calls = self.every_call();
-        let most = (TIMEOUT * 2) * calls.len() as u32;
+        let most = DEADLINE * calls.len() as u32;
         assert!(start.elapsed() < most, "{fault:?}: {:?}", start.elapsed());
         for (call, error) in calls {
             let error = error.unwrap_or_else(|| panic!("{fault:?}: {call} succeeded"));
             assert!(like_this(&error), "{fault:?}: {call}: {error:?}");
         }
         self.server().repair();
+    }
+
+    /// With a source that waits half a second for an answer.
+    fn impatient(mut self) -> Scene {
+        let mut config = self.stage.config();
+        config.timeout = Duration::from_millis(500);
+        self.source = EsploraSource::new(config).expect("a good address");
+        self
     }
 }
 
@@ -113,7 +121,7 @@ fn is_invalid<T: std::fmt::Debug>(answer: Result<T, ChainError>, what: &str) {
 
 #[test]
 fn a_server_that_never_answers_costs_its_time_and_no_more() {
-    scene().all_fail(Fault::Stall, unreachable);
+    scene().impatient().all_fail(Fault::Stall, unreachable);
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn a_server_that_hangs_up_is_out_of_reach() {
 
 #[test]
 fn a_body_that_never_ends_costs_its_time_and_no_more() {
-    scene().all_fail(Fault::Drip, unreachable);
+    scene().impatient().all_fail(Fault::Drip, unreachable);
 }
 
 #[test]
@@ -141,7 +149,7 @@ fn a_flood_is_cut_off() {
         scene.source.outputs_to(&script()),
         "more than 16777216 bytes",
     );
-    assert!(start.elapsed() < TIMEOUT * 3);
+    assert!(start.elapsed() < DEADLINE);
 }
 
 #[test]
@@ -185,9 +193,20 @@ fn a_server_that_is_not_there_is_out_of_reach() {
     assert!(unreachable(&source.tip().unwrap_err()));
 
     let mut nowhere = EsploraConfig::new("http://nobody.invalid", Network::Regtest);
-    nowhere.timeout = TIMEOUT;
+    nowhere.timeout = Duration::from_secs(1);
     let source = EsploraSource::new(nowhere).unwrap();
     assert!(unreachable(&source.tip().unwrap_err()));
+}
+
+#[test]
+fn a_server_that_cannot_speak_tls_is_out_of_reach_over_https() {
+    let stage = Stage::new();
+    let mut config = stage.config();
+    config.url = config.url.replace("http:", "https:");
+    let source = EsploraSource::new(config).unwrap();
+    let error = source.tip().unwrap_err();
+    assert!(unreachable(&error), "{error:?}");
+    assert_eq!(stage.server.requests(), Vec::<String>::new());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_servers;
+mod proxy;
 mod server_limits;
 mod suite;
 
@@ -11,16 +12,12 @@ mod suite;
 mod chain_source;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bitcoin::Network;
 use chain_source::OwnChainSource;
 use ldk_peer_storage::recovery::chain::esplora::{EsploraConfig, EsploraSource};
 use ldk_peer_storage::recovery::chain::ChainSource;
 use testkit::{Chain, EsploraServer};
-
-/// So long a server may take in these tests.
-const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A chain, and the sources that have to agree on it.
 struct Stage {
@@ -44,9 +41,7 @@ impl Stage {
     }
 
     fn config(&self) -> EsploraConfig {
-        let mut config = EsploraConfig::new(self.server.url(), Network::Regtest);
-        config.timeout = TIMEOUT;
-        config
+        EsploraConfig::new(self.server.url(), Network::Regtest)
     }
 }
 

@@ -182,7 +182,7 @@ pub fn a_reorganisation_can_bring_another_spend(chain: &Chain, source: &dyn Chai
     assert_eq!(source.spend_of(&output).unwrap().unwrap().tx, first);
 
     chain.reorg(1);
-    chain.mine_with(&[second.clone()]);
+    chain.mine_with(std::slice::from_ref(&second));
     chain.mine(1);
     let now = source.spend_of(&output).unwrap().expect("a spend");
     assert_eq!(

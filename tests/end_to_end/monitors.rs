@@ -172,6 +172,7 @@ fn a_payment_is_backed_up_a_moment_after_it_and_at_most_once_a_minute() {
     home.clock.stop();
     phone.clock_moved();
     assert!(phone.storage.flush(DEADLINE));
+    wait_pushes_arrived(&phone.node.id(), phone.node.wire(), &bob.node);
     let pushed = || {
         let received = bob.node.wire().received_from(&phone.node.id());
         received.iter().filter(|n| *n == "PeerStorage").count()
@@ -267,7 +268,10 @@ fn a_stock_peer_is_offered_a_large_blob_once_and_then_no_states_at_all() {
         let status = of_peer(&phone.storage, &stock.id());
         matches!(status.unwrap().capacity, Capacity::Small { .. })
     });
+    // What was under way meanwhile has arrived, or is lost.
+    phone.reconnect(&stock);
     assert!(phone.storage.flush(DEADLINE));
+    wait_pushes_arrived(&phone.node.id(), phone.node.wire(), &stock);
     let pushed = || {
         let received = stock.wire().received_from(&phone.node.id());
         received.iter().filter(|n| *n == "PeerStorage").count()

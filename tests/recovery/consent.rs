@@ -90,3 +90,56 @@ fn what_cannot_be_meant_is_refused_and_nothing_happens() {
     rescuer.step();
     assert_eq!(closes(&stage.chain, &lost.funding), 0);
 }
+
+#[test]
+fn a_peer_that_was_not_reached_is_waited_for_unless_the_person_says_otherwise() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer);
+    stage.back_up(&phone, &[&peer]);
+    let lost = stage.lose(phone);
+    // The person remembers another peer. Nothing says that it has no newer backup.
+    let absent = stage.stock("absent");
+    let mut rescuer = stage.rescuer(&lost);
+    let peers = [crate::stage::record(&peer), crate::stage::record(&absent)];
+    let absent_id = absent.id();
+    absent.stop();
+    let outcome = rescuer
+        .session
+        .restore(&peers, crate::stage::BUDGET)
+        .unwrap();
+    let plan = rescuer.recovery.plan(&outcome, &peers).unwrap();
+    let unheard: Vec<_> = plan.unheard.iter().map(|p| p.node_id).collect();
+    assert_eq!(unheard, [absent_id]);
+    let mut hasty = consent(&plan);
+    hasty.goes_on_without_unheard_peers = false;
+    let refused = rescuer.recovery.agree(&plan, &hasty);
+    assert_eq!(refused, Err(ConsentError::PeersUnheard(1)));
+}
+
+#[test]
+fn a_balance_that_the_fee_rate_would_eat_stays_in_the_backup() {
+    let stage = Stage::new(ChannelType::StaticRemoteKey, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer);
+    // 15 000 sat are left.
+    pay(&phone.node, &peer, 485_000_000);
+    stage.back_up(&phone, &[&peer]);
+    let lost = stage.lose(phone);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.plan(&[&peer]);
+    let mut dear = consent(&plan);
+    dear.fee_rate = FeeRate::from_sat_per_kwu(100_000);
+    dear.highest_fee_rate = dear.fee_rate;
+    rescuer.recovery.agree(&plan, &dear).unwrap();
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat, 0);
+    assert_eq!(rescuer.storage.known().channels.len(), 1, "not given up");
+
+    rescuer.recovery.agree(&plan, &consent(&plan)).unwrap();
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 15_000);
+    assert!(rescuer.storage.known().channels.is_empty());
+}

@@ -1,6 +1,6 @@
 //! The whole way, for each kind of channel, key and backup: to the satoshi.
 
-use ldk_peer_storage::recovery::{Claim, KnownBy, RecoveryEvent};
+use ldk_peer_storage::recovery::{Claim, ConsentError, KnownBy, RecoveryEvent};
 use testkit::{pay, ChannelType, KeyDerivation};
 
 use crate::stage::{closes, Stage};
@@ -122,6 +122,11 @@ fn channels_come_back_with_no_backup_at_all_from_seed_and_peer_list() {
         };
 
         let mut rescuer = stage.rescuer(&lost);
+        let plan = rescuer.plan(&[&anna, &bert]);
+        let mut unaware = crate::stage::consent(&plan);
+        unaware.closes_channels_without_keys = false;
+        let refused = rescuer.recovery.agree(&plan, &unaware);
+        assert_eq!(refused, Err(ConsentError::KeysUnknown));
         let plan = rescuer.agree(&[&anna, &bert]);
         assert_eq!(plan.newest, None);
         assert_eq!(plan.channels.len(), 2);

@@ -204,6 +204,7 @@ pub fn consent(plan: &Plan) -> Consent {
         fee_rate: FEE_RATE,
         highest_fee_rate: HIGHEST_FEE_RATE,
         old_device_is_gone: true,
+        closes_channels_without_keys: true,
         goes_on_without_unheard_peers: true,
     }
 }

@@ -7,7 +7,8 @@ use ldk_peer_storage::backup::MAX_BLOB;
 use ldk_peer_storage::session::Work;
 use testkit::{Outgoing, RawPeer, DEADLINE};
 
-use crate::stage::{assert_quiet, of_raw, outcome, Quiet};
+use crate::cable::{Cable, Line};
+use crate::stage::{assert_quiet, of_raw, outcome, record, Quiet};
 use crate::support::backup_key;
 
 const SEED: [u8; 32] = [9; 32];
@@ -52,6 +53,27 @@ fn a_backup_of_64_kib_that_is_the_last_word_arrives_fifty_times_of_fifty() {
         assert_eq!(Some(opened.snapshot.revision), visit.sent);
     }
     assert_quiet(&quiet.wire.sent_to(&bob.id()));
+}
+
+#[test]
+fn a_backup_that_is_the_last_word_arrives_over_a_slow_line_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let quiet = Quiet::open(SEED, dir.path());
+    quiet.storage.declare_new().unwrap();
+    let bob = RawPeer::new("bob");
+    quiet.storage.list_peers([bob.id()].into());
+    quiet.storage.set_app_data(vec![7; 50_000]);
+    bob.on_connect(|to, _| vec![Outgoing::retrieval(to, vec![1; 300])]);
+    let cable = Cable::to(bob.addr(), Line::Slow);
+    let bobs = record(bob.id(), cable.addr);
+    let report = quiet.session.run(&[bobs], Work::default(), DEADLINE);
+    let visit = outcome(&report.peers, &bob.id()).unwrap();
+    assert!(visit.delivered && visit.sent.is_some(), "{visit:?}");
+    let kept = bob
+        .received()
+        .into_iter()
+        .rfind(|message| message.type_id == 7);
+    assert_eq!(kept.map(|message| message.blob().len()), Some(MAX_BLOB));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Beside a node that cannot be extended, or is stopped: read back, push, verify.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ldk_peer_storage::session::{Returned, Session, SessionConfig, SessionError, Times, Work};
+use lightning::ln::msgs::{ErrorAction, MessageSendEvent};
 use lightning::sign::KeysManager;
 use testkit::{open_channel, wait_until, Chain, Node, NodeConfig, RawPeer, DEADLINE};
 
@@ -100,14 +102,68 @@ fn nothing_is_pushed_to_a_peer_that_says_nothing() {
     quiet.storage.declare_new().unwrap();
     quiet.storage.list_peers([bob.id()].into());
     quiet.storage.set_app_data(vec![1]);
-    let report = quiet
-        .session
-        .run(&[of_raw(&bob)], Work { verify: true }, DEADLINE);
+    let over = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        // Whatever happens meanwhile.
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                quiet.storage.push_now();
+                quiet.storage.flush(DEADLINE);
+            }
+        });
+        let report = quiet
+            .session
+            .run(&[of_raw(&bob)], Work { verify: true }, DEADLINE);
+        over.store(true, Ordering::SeqCst);
+        report
+    });
     let visit = outcome(&report.peers, &bob.id()).unwrap();
     assert_eq!(
         (visit.returned, visit.sent),
         (Returned::NothingInTime, None)
     );
+    assert!(bob.pushed_by(&quiet_id()).is_empty());
+    assert_quiet(&quiet.wire.sent_to(&bob.id()));
+}
+
+#[test]
+fn a_peer_that_hangs_up_once_it_has_answered_is_not_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let quiet = Quiet::open([7; 32], dir.path());
+    let bob = RawPeer::new("bob");
+    bob.on_connect(|to, _| {
+        let action = ErrorAction::DisconnectPeer { msg: None };
+        let hang_up = MessageSendEvent::HandleError {
+            node_id: to,
+            action,
+        };
+        let answer = testkit::Outgoing::retrieval(to, vec![1; 300]);
+        vec![answer, testkit::Outgoing::Event(hang_up)]
+    });
+    for _ in 0..20 {
+        let before = bob.received().len();
+        let outcome_of = |peers: &[_]| outcome(peers, &bob.id()).unwrap();
+        let restored = quiet.session.restore(&[of_raw(&bob)], DEADLINE).unwrap();
+        assert_eq!(outcome_of(&restored.peers).returned, Returned::Unreadable);
+        assert_eq!(bob.received().len(), before + 1, "one `init`");
+    }
+}
+
+#[test]
+fn a_storage_that_is_closed_sends_nothing_and_the_report_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let quiet = Quiet::open([7; 32], dir.path());
+    let bob = RawPeer::new("bob");
+    bob.on_connect(|to, _| vec![testkit::Outgoing::retrieval(to, vec![1; 300])]);
+    quiet.storage.declare_new().unwrap();
+    quiet.storage.list_peers([bob.id()].into());
+    quiet.storage.set_app_data(vec![1]);
+    quiet.storage.close(DEADLINE);
+    let report = quiet
+        .session
+        .run(&[of_raw(&bob)], Work::default(), DEADLINE);
+    let visit = outcome(&report.peers, &bob.id()).unwrap();
+    assert_eq!((visit.returned, visit.sent), (Returned::Unreadable, None));
     assert!(bob.pushed_by(&quiet_id()).is_empty());
 }
 

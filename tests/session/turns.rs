@@ -1,9 +1,5 @@
 //! One identity, now in a session, now in a node: the peer believes in one connection at a time.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ldk_peer_storage::session::{Returned, Times, Work};
@@ -11,7 +7,8 @@ use testkit::{
     open_channel, pay, wait_until, Chain, Node, NodeConfig, Outgoing, RawPeer, DEADLINE,
 };
 
-use crate::stage::{assert_all_delivered, assert_quiet, of_node, of_raw, outcome, record, Quiet};
+use crate::cable::{Cable, Line};
+use crate::stage::{assert_all_delivered, assert_quiet, of_node, outcome, record, Quiet};
 
 #[test]
 fn a_session_and_a_node_of_the_same_identity_take_turns_fifty_times() {
@@ -62,11 +59,11 @@ fn a_connection_that_the_peer_still_believes_in_is_waited_out() {
     let config = |name: &str| NodeConfig::new(name, dir.path().join(name), chain.clone());
     let (phone, bob) = (Node::start(config("phone")), Node::start(config("bob")));
     // The phone's connection leads through a cable that can be cut without anybody noticing.
-    let cable = Cable::to(bob.addr());
+    let cable = Cable::to(bob.addr(), Line::Fast);
     phone.connect(&bob.id(), cable.addr);
     let (phone_id, seed) = (phone.id(), phone.config().seed);
     wait_until("bob to know", DEADLINE, || bob.is_connected(&phone_id));
-    cable.cut.store(true, Ordering::SeqCst);
+    cable.cut();
     phone.kill();
     assert!(bob.is_connected(&phone_id), "bob believes in it");
 
@@ -97,7 +94,8 @@ fn calls_at_the_same_time_visit_a_peer_one_after_the_other() {
     bob.on_connect(|to, _| vec![Outgoing::retrieval(to, vec![1; 300])]);
     let quiet = Quiet::open([7; 32], dir.path());
     quiet.storage.declare_new().unwrap();
-    let bobs = [of_raw(&bob)];
+    let cable = Cable::to(bob.addr(), Line::Fast);
+    let bobs = [record(bob.id(), cable.addr)];
     std::thread::scope(|scope| {
         let visit = || quiet.session.run(&bobs, Work::default(), DEADLINE);
         let visits: Vec<_> = (0..8).map(|_| scope.spawn(visit)).collect();
@@ -105,49 +103,5 @@ fn calls_at_the_same_time_visit_a_peer_one_after_the_other() {
             assert_all_delivered(&visit.join().unwrap());
         }
     });
-    let inits = bob.received().iter().filter(|m| m.type_id == 16).count();
-    assert_eq!(inits, 8, "none was refused and dialled again");
-}
-
-/// Carries bytes both ways until it is cut: then it swallows them, and ends nothing.
-struct Cable {
-    addr: SocketAddr,
-    cut: Arc<AtomicBool>,
-}
-
-impl Cable {
-    fn to(target: SocketAddr) -> Cable {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let cut = Arc::new(AtomicBool::new(false));
-        let is_cut = cut.clone();
-        std::thread::spawn(move || {
-            let (here, _) = listener.accept().unwrap();
-            let there = TcpStream::connect(target).unwrap();
-            let ends = [(&here, &there), (&there, &here)];
-            let carriers = ends.map(|(from, to)| {
-                let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                let is_cut = is_cut.clone();
-                std::thread::spawn(move || carry(from, to, &is_cut))
-            });
-            for carrier in carriers {
-                carrier.join().unwrap();
-            }
-            // Both ends stay open as long as the process lives.
-            std::mem::forget((here, there));
-        });
-        Cable { addr, cut }
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
-    let mut chunk = [0; 4096];
-    while let Ok(count) = from.read(&mut chunk) {
-        if count == 0 {
-            return;
-        }
-        if !is_cut.load(Ordering::SeqCst) {
-            to.write_all(&chunk[..count]).unwrap();
-        }
-    }
+    assert_eq!(cable.connections(), 8, "none was refused and dialled again");
 }

@@ -45,8 +45,9 @@ pub struct EsploraConfig {
     pub url: String,
     /// The network that the server has to be of.
     pub network: Network,
-    /// A proxy, as `http://HOST:PORT` or `socks5://HOST:PORT`; the latter resolves names itself, as Tor
-    /// needs it. By default none, whatever the environment says.
+    /// A proxy that looks up the names itself, as Tor does: `socks5h://HOST:PORT` or
+    /// `http://HOST:PORT`. (`socks5` without the `h` is refused: it would have the server's name looked
+    /// up here.) By default none, whatever the environment says.
     pub proxy: Option<String>,
     /// How long one request may take from start to end; by default 10 seconds.
     pub timeout: Duration,

@@ -17,7 +17,8 @@ use testkit::{
 use super::support::{keys, Wallet, WalletConfig};
 use crate::backup::PeerRecord;
 use crate::service::{Config, PeerStorage};
-use crate::session::{CloseAttempt, NotAsked, NotReached, Session, SessionConfig, Times, Work};
+use crate::session::close::NotAsked;
+use crate::session::{CloseAttempt, NotReached, Session, SessionConfig, Times, Work};
 
 const REST: Duration = Duration::from_millis(600);
 const STAY: Duration = Duration::from_millis(1500);

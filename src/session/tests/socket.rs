@@ -171,7 +171,7 @@ fn a_peer_that_sends_without_end_and_reads_nothing_is_not_read_any_further() {
 fn the_end_of_the_peer_is_noticed_and_what_waits_is_still_written() {
     let (ours, mut peer) = connection();
     let sender = Arc::new(Sender {
-        left: Mutex::new(vec![3; 100_000]),
+        left: Mutex::new(vec![3; 20_000]),
         ..Sender::default()
     });
     peer.shutdown(std::net::Shutdown::Write).unwrap();
@@ -185,7 +185,7 @@ fn the_end_of_the_peer_is_noticed_and_what_waits_is_still_written() {
             read.len()
         });
         let in_order = drive(socket.clone(), stream, sender, Duration::from_secs(30)).await;
-        assert_eq!(reader.join().unwrap(), 100_000);
+        assert_eq!(reader.join().unwrap(), 20_000);
         in_order
     });
     assert!(in_order);

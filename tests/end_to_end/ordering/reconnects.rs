@@ -6,7 +6,7 @@ use ldk_peer_storage::exchange::OWN_REESTABLISH_WAIT;
 use testkit::{open_channel, pay, wait_until, Chain, Direction, NodeConfig, DEADLINE};
 
 use super::{fault, names};
-use crate::support::{ManualClock, Wallet, WalletConfig};
+use crate::support::{wait_pushes_arrived, ManualClock, Wallet, WalletConfig};
 
 const RECONNECTS: usize = 500;
 /// So many on each of the two nodes.
@@ -42,6 +42,7 @@ fn the_blob_precedes_the_channels_on_every_connection_in_both_directions() {
                 >= 2
         });
         assert!(wallet.storage.on_background(DEADLINE).complete);
+        wait_pushes_arrived(&wallet.node.id(), wallet.node.wire(), &peer.node);
     }
     alice.0.reconnect(&bob.0.node);
     for (wallet, peer) in [(&alice.0, &bob.0), (&bob.0, &alice.0)] {

@@ -105,8 +105,6 @@ fn a_state_that_was_never_written_is_in_no_backup() {
     let channel = open_channel(&stage.chain, &alice.node, &bob.node, 1_000_000);
     alice.reconnect(&bob.node);
     pay(&alice.node, &bob.node, 1_000_000);
-    // With a monitor in it, of this state or the one before.
-    assert!(alice.storage.on_background(DEADLINE).complete);
     let in_memory = |alice: &Wallet| {
         let monitor = alice.node.parts().chain_monitor.get_monitor(channel);
         monitor.unwrap().get_latest_update_id()
@@ -129,7 +127,8 @@ fn a_state_that_was_never_written_is_in_no_backup() {
     let mut config = alice.kill();
     let (stamp, monitor) = states_in_backup(&stage, &config, &bob);
     assert_eq!(stamp, written);
-    assert!(monitor <= written, "{monitor} was never written");
+    // It was to be read just when it was ahead: the one before is there, if any was read before.
+    assert!(monitor <= Some(written), "{monitor:?} was never written");
 
     config.disk = None;
     let alice = Wallet::start(config);
@@ -141,7 +140,7 @@ fn a_state_that_was_never_written_is_in_no_backup() {
 }
 
 /// The state stamp of the only channel in what the peer keeps, and the state of its monitor there.
-fn states_in_backup(stage: &Stage, config: &WalletConfig, peer: &Wallet) -> (u64, u64) {
+fn states_in_backup(stage: &Stage, config: &WalletConfig, peer: &Wallet) -> (u64, Option<u64>) {
     let reader = QuietNode::start(config.node.seed, &stage.dir("reader"));
     wait_until("a connection", DEADLINE, || {
         reader.connect(peer.node.id(), peer.node.addr())
@@ -149,10 +148,12 @@ fn states_in_backup(stage: &Stage, config: &WalletConfig, peer: &Wallet) -> (u64
     reader.wait_read_back(peer.node.id());
     let report = reader.storage.restore_report();
     reader.stop();
-    assert_eq!((report.channels.len(), report.monitors.len()), (1, 1));
-    let monitor = &report.monitors[0];
-    let (_, state) = read_monitor(&config.node.seed, &monitor.bytes);
-    assert_eq!(state, monitor.update_id);
+    assert_eq!(report.channels.len(), 1);
+    let state = report.monitors.first().map(|monitor| {
+        let (_, state) = read_monitor(&config.node.seed, &monitor.bytes);
+        assert_eq!(state, monitor.update_id);
+        state
+    });
     (report.channels[0].update_id, state)
 }
 

@@ -21,12 +21,14 @@ use super::{work, ChainError, EsploraSource, FoundOutput, FoundTransaction, Tip}
 const LOOKS: u32 = 3;
 /// The pause before each further look, so long again each time.
 const PAUSE: Duration = Duration::from_millis(200);
+/// No request takes longer, whatever was configured: sums of times do not overflow.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// Above this (in satoshi for a virtual byte) no estimate is meant.
 const ABSURD_FEE_RATE: f64 = 1_000_000.0;
 
 pub(super) struct Call<'a> {
     source: &'a EsploraSource,
-    until: Instant,
+    begun: Instant,
 }
 
 /// Why a look at the chain came to nothing.
@@ -46,8 +48,8 @@ impl From<ChainError> for Doubt {
 impl<'a> Call<'a> {
     /// Makes sure of the network first; once is enough.
     pub fn begin(source: &'a EsploraSource) -> Result<Call<'a>, ChainError> {
-        let until = Instant::now() + source.config.call_timeout;
-        let call = Call { source, until };
+        let begun = Instant::now();
+        let call = Call { source, begun };
         if !source.of_our_network.load(Ordering::Relaxed) {
             let ours = genesis_block(source.config.network).block_hash();
             match call.block_hash(0)? {
@@ -280,11 +282,12 @@ impl<'a> Call<'a> {
     }
 
     fn limits(&self, bytes: u64) -> Result<Limits, ChainError> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let config = &self.source.config;
+        let left = config.call_timeout.saturating_sub(self.begun.elapsed());
         if left.is_zero() {
             return Err(ChainError::unreachable("no end in time"));
         }
-        let time = left.min(self.source.config.timeout);
+        let time = left.min(config.timeout).min(LONGEST);
         Ok(Limits { time, bytes })
     }
 }

@@ -44,8 +44,13 @@ impl Http {
             return Err(BadAddress("chain source"));
         }
         let proxy = proxy.map(Proxy::new).transpose();
+        let proxy = proxy.map_err(|_| BadAddress("proxy"))?;
+        // Who hides behind a proxy does not want to tell a name server whom it asks.
+        if proxy.as_ref().is_some_and(Proxy::resolve_target) {
+            return Err(BadAddress("proxy"));
+        }
         let agent = Agent::config_builder()
-            .proxy(proxy.map_err(|_| BadAddress("proxy"))?)
+            .proxy(proxy)
             .http_status_as_error(false)
             // Where a server sends us to is not where the person wanted to ask.
             .max_redirects(0)
@@ -136,9 +141,16 @@ mod tests {
                 "{url}"
             );
         }
-        let proxy = Http::new("https://blockstream.info/api/", Some("gopher://localhost"));
-        assert_eq!(proxy.err(), Some(BadAddress("proxy")));
-        for proxy in ["socks5://127.0.0.1:9050", "http://127.0.0.1:8118"] {
+        // The last two have the name of the server looked up here.
+        for proxy in [
+            "gopher://localhost",
+            "socks5://localhost",
+            "socks4://localhost",
+        ] {
+            let http = Http::new("https://blockstream.info/api/", Some(proxy));
+            assert_eq!(http.err(), Some(BadAddress("proxy")), "{proxy}");
+        }
+        for proxy in ["socks5h://127.0.0.1:9050", "http://127.0.0.1:8118"] {
             let http = Http::new("https://blockstream.info/api/", Some(proxy)).ok();
             assert_eq!(
                 http.map(|http| http.base).as_deref(),

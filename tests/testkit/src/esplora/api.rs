@@ -150,7 +150,7 @@ fn refusal(code: i32, message: &str) -> Answer {
 }
 
 fn blocks(chain: &Chain, start: u32) -> Option<Answer> {
-    let last = start.checked_sub(BLOCKS - 1).unwrap_or(0);
+    let last = start.saturating_sub(BLOCKS - 1);
     let told: Option<Vec<Value>> = (last..=start)
         .rev()
         .map(|height| Some(shape::block(chain, height, &chain.block(height)?)))
