@@ -182,7 +182,13 @@ impl Monitors {
         fee_rate: u64,
     ) -> Result<(), ChainError> {
         *lock(&self.rate.0) = fee_rate;
-        if self.chain_has_changed(chain)? {
+        let has_left = self.what_has_left(chain)?;
+        if lock(&self.tip).is_none() {
+            // Of the blocks that the lost device had seen.
+            for txid in has_left.transactions {
+                self.chain_monitor.transaction_unconfirmed(&txid);
+            }
+        } else if has_left.tip || !has_left.transactions.is_empty() {
             self.outdated.store(true, Ordering::SeqCst);
             return Ok(());
         }
@@ -253,22 +259,24 @@ impl Monitors {
         Ok(true)
     }
 
-    /// Whether something that they were shown has left the chain.
-    fn chain_has_changed(&self, chain: &dyn ChainSource) -> Result<bool, ChainError> {
+    /// What of all that they have seen is no longer in the chain.
+    fn what_has_left(&self, chain: &dyn ChainSource) -> Result<HasLeft, ChainError> {
+        let mut has_left = HasLeft::default();
         let shown = *lock(&self.tip);
         if let Some(shown) = shown {
             let header = chain.header_at(shown.height)?;
-            if header.is_none_or(|header| header.block_hash() != shown.hash) {
-                return Ok(true);
-            }
+            has_left.tip = header.is_none_or(|header| header.block_hash() != shown.hash);
         }
-        for (txid, _, block) in self.chain_monitor.get_relevant_txids() {
+        for (txid, height, block) in self.chain_monitor.get_relevant_txids() {
             let place = chain.transaction(&txid)?.and_then(|found| found.place);
-            if place.map(|place| place.block) != block {
-                return Ok(true);
+            let stands = place.is_some_and(|place| {
+                place.height == height && block.is_none_or(|block| block == place.block)
+            });
+            if !stands {
+                has_left.transactions.push(txid);
             }
         }
-        Ok(false)
+        Ok(has_left)
     }
 
     /// What is shown leads to further outputs to watch, until nothing is new.
@@ -320,6 +328,13 @@ fn add(found: &mut BTreeMap<(u32, u32), FoundTransaction>, transaction: Option<F
             found.insert((place.height, place.index), transaction);
         }
     }
+}
+
+/// What has left the chain.
+#[derive(Default)]
+struct HasLeft {
+    tip: bool,
+    transactions: Vec<Txid>,
 }
 
 /// What the monitors want to know of.

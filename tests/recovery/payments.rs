@@ -147,3 +147,39 @@ fn assert_nothing_published(stage: &Stage, funding: &[OutPoint]) {
     let mut inputs = inputs.map(|input| input.previous_output);
     assert!(!inputs.any(|spent| funding.contains(&spent)));
 }
+
+#[test]
+fn blocks_that_are_replaced_all_the_time_cost_nothing() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.wallet("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer.node);
+    pay_hold(&phone.node, &peer.node, 50_000_000);
+    stage.back_up(&phone, &[&peer.node]);
+    let lost = stage.lose(phone);
+    // The lost device had seen a block that is no longer in the chain.
+    stage.chain.reorg(1);
+    stage.chain.mine(1);
+
+    let mut rescuer = stage.rescuer(&lost);
+    rescuer.agree(&[&peer.node]);
+    for round in 0..2 * HTLC_LIFE {
+        let progress = rescuer.step();
+        if progress.done {
+            assert!(progress.found_sat > 490_000, "{progress:?}");
+            assert_eq!(
+                progress.recovered_sat + progress.fees_sat,
+                progress.found_sat
+            );
+            assert_eq!(rescuer.arrived().to_sat(), progress.recovered_sat);
+            assert_nothing_published(&stage, &lost.funding);
+            return;
+        }
+        if round % 5 == 4 {
+            stage.chain.reorg(2);
+        }
+        stage.chain.mine(1);
+        rescuer.clock.advance(std::time::Duration::from_secs(600));
+    }
+    panic!("not done: {:?}", rescuer.recovery);
+}
