@@ -65,8 +65,6 @@ pub(super) struct Target {
     pub peer: PublicKey,
     pub addresses: Vec<SocketAddress>,
     pub channel_keys_id: Option<[u8; 32]>,
-    /// Whether the peer may be asked to close it. Without, it is only watched.
-    pub may_be_closed: bool,
 }
 
 impl Target {
@@ -253,7 +251,6 @@ impl_writeable_tlv_based!(Target, {
     (2, peer, required),
     (4, addresses, required_vec),
     (5, channel_keys_id, option),
-    (6, may_be_closed, required),
 });
 
 impl_writeable_tlv_based_enum!(Way,

@@ -250,8 +250,8 @@ impl Recovery {
                 ..ChannelIds::default()
             };
             // A peer speaks for its own channels alone.
-            let of_peer = channels.iter_mut().filter(|c| c.peer == seen.peer);
-            let same = of_peer.into_iter().find(|c| c.ids.matches(&ids));
+            let mut of_peer = channels.iter_mut().filter(|c| c.peer == seen.peer);
+            let same = of_peer.find(|c| c.ids.matches(&ids));
             if let Some(channel) = same {
                 // The peer's own name for it is the one that an `error` has to use.
                 channel.ids.channel_id = Some(seen.channel_id);

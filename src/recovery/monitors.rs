@@ -342,7 +342,7 @@ struct HasLeft {
 struct Watched {
     outputs: Mutex<BTreeSet<OutPoint>>,
     transactions: Mutex<BTreeSet<Txid>>,
-    /// What they have been shown, and not been told to forget.
+    /// What they have been shown.
     shown: Mutex<BTreeSet<Txid>>,
 }
 
@@ -366,7 +366,8 @@ impl BroadcasterInterface for Wishes {
     }
 }
 
-/// What claims pay, in sat per 1000 weight units: as the person said.
+/// What claims pay at first, in sat per 1000 weight units: as the person said. LDK raises it by its own
+/// rule, also beyond the highest.
 #[derive(Default)]
 struct Rate(Mutex<u64>);
 

@@ -125,7 +125,6 @@ impl PlannedChannel {
                 peer: record.counterparty,
                 addresses,
                 channel_keys_id: record.channel_keys_id,
-                may_be_closed: true,
             },
         }
     }

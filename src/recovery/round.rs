@@ -1,6 +1,8 @@
 //! One round: a look at the chain, and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod asking;
+mod sweeping;
+
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -11,10 +13,10 @@ use lightning::sign::SpendableOutputDescriptor;
 use super::ask::Asker;
 use super::chain::{ChainError, FoundTransaction, Place, Tip};
 use super::funding::{self, Close};
-use super::journal::{Step, Sweep, Target, Terms};
+use super::journal::{Step, Target};
 use super::sweep::{self, Coin};
-use super::{schedule, Recovery, RecoveryError, RecoveryEvent};
-use crate::backup::{ChannelIds, PeerRecord};
+use super::{Recovery, RecoveryError, RecoveryEvent};
+use crate::backup::ChannelIds;
 use crate::session::Session;
 
 /// So deep a transaction is taken for final, as LDK does (`ANTI_REORG_DELAY`). In blocks.
@@ -197,13 +199,12 @@ impl Recovery {
                 (before, now) if before == now => continue,
                 (_, Stage::Open) => RecoveryEvent::Reopened { channel },
                 (_, Stage::Closing(txid)) => RecoveryEvent::Closing { channel, txid },
-                (Stage::Closed(_) | Stage::Swept(_), _) => continue,
+                (Stage::Closed(_) | Stage::Swept(_), _) | (_, Stage::Over) => continue,
                 (_, Stage::Closed(txid) | Stage::Swept(txid)) => RecoveryEvent::Closed {
                     channel,
                     txid,
                     ours_sat: seen.ours_sat(),
                 },
-                (_, Stage::Over) => continue,
             };
             self.tell(event);
         }
@@ -316,161 +317,6 @@ impl Recovery {
             })
     }
 
-    // ---- sweeping ---------------------------------------------------------------------------
-
-    fn sweep(&mut self, coins: &[Spendable], tip: &Tip) -> Result<(), RecoveryError> {
-        let Some(terms) = self.journal.terms.clone() else {
-            return Ok(());
-        };
-        let terms = &terms;
-        self.raise_what_is_stuck(coins, terms, tip)?;
-
-        let is_free = |(coin, spend): &&Spendable| {
-            spend.is_none()
-                && coin.is_mature(tip)
-                && sweep::pays_for_itself(coin.sat(), terms.fee_rate)
-        };
-        let mut free: Vec<Coin> = coins
-            .iter()
-            .filter(is_free)
-            .map(|(c, _)| c.clone())
-            .collect();
-        // A sweep that has left the mempool, or never got there, goes first: were another made in its
-        // place, whoever still knows the first one would see the two conflict.
-        let sweeps: Vec<Sweep> = self.journal.sweeps.iter().rev().cloned().collect();
-        let mut tried = BTreeSet::new();
-        for sweep in sweeps.iter().filter(|sweep| sweep.pays_to(&terms.sweep_to)) {
-            let is_input = |coin: &Coin| sweep.spends(&coin.outpoint);
-            let inputs: Vec<_> = free
-                .iter()
-                .filter(|c| is_input(c))
-                .map(|c| c.outpoint)
-                .collect();
-            let all_free = inputs.len() == sweep.tx.input.len();
-            // Of several for the same coin, the newest alone.
-            if !all_free || inputs.iter().any(|input| tried.contains(input)) {
-                continue;
-            }
-            tried.extend(inputs);
-            if self.publish(sweep, false)? {
-                free.retain(|coin| !is_input(coin));
-            }
-        }
-        if free.is_empty() {
-            return Ok(());
-        }
-        // What the network has refused before has to pay more in time.
-        let newest_of = |coin: &Coin| sweeps.iter().find(|s| s.spends(&coin.outpoint));
-        let before: Vec<_> = free.iter().filter_map(newest_of).collect();
-        let mut rate = terms.fee_rate;
-        if !before.is_empty() && before.iter().all(|sweep| sweep::is_overdue(sweep, tip)) {
-            let wanted = self.chain.fee_rate(1).ok().flatten();
-            let raised = before.iter().map(|sweep| {
-                sweep::raised(sweep, wanted, terms.highest()).unwrap_or(sweep.fee_rate)
-            });
-            rate = raised.max().unwrap_or_default().max(rate);
-        }
-        if self.sweep_together(&free, terms, rate, tip)? || free.len() == 1 {
-            return Ok(());
-        }
-        // One that cannot be spent must not hold back the others.
-        for coin in &free {
-            self.sweep_together(std::slice::from_ref(coin), terms, rate, tip)?;
-        }
-        Ok(())
-    }
-
-    /// Whether the network took it.
-    fn sweep_together(
-        &mut self,
-        coins: &[Coin],
-        terms: &Terms,
-        rate: u64,
-        tip: &Tip,
-    ) -> Result<bool, RecoveryError> {
-        match sweep::build(&self.keys, coins, &terms.sweep_to, rate, tip) {
-            Some(sweep) => self.take_and_publish(sweep, false),
-            None => Ok(false),
-        }
-    }
-
-    fn raise_what_is_stuck(
-        &mut self,
-        coins: &[Spendable],
-        terms: &Terms,
-        tip: &Tip,
-    ) -> Result<(), RecoveryError> {
-        let waiting: BTreeSet<Txid> = coins
-            .iter()
-            .filter_map(|(_, spend)| spend.as_ref())
-            .filter(|spend| spend.place.is_none())
-            .map(|spend| spend.tx.compute_txid())
-            .collect();
-        for txid in waiting {
-            let sweeps = &self.journal.sweeps;
-            let Some(stuck) = sweeps.iter().find(|s| s.tx.compute_txid() == txid).cloned() else {
-                continue;
-            };
-            // One that goes to an address that the person no longer wants has no time at all.
-            if !sweep::is_overdue(&stuck, tip) && stuck.pays_to(&terms.sweep_to) {
-                continue;
-            }
-            let wanted = self.chain.fee_rate(1).ok().flatten();
-            let Some(rate) = sweep::raised(&stuck, wanted, terms.highest()) else {
-                self.complain(txid, RecoveryEvent::SweepStuck { txid });
-                continue;
-            };
-            let inputs: Vec<Coin> = coins
-                .iter()
-                .filter(|(coin, _)| stuck.spends(&coin.outpoint) && coin.is_mature(tip))
-                .map(|(coin, _)| coin.clone())
-                .collect();
-            if let Some(raised) = sweep::build(&self.keys, &inputs, &terms.sweep_to, rate, tip) {
-                self.take_and_publish(raised, true)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Noted before it is published: a sweep that nobody knows of could be made twice, with other fees.
-    fn take_and_publish(&mut self, sweep: Sweep, raised: bool) -> Result<bool, RecoveryError> {
-        let txid = sweep.tx.compute_txid();
-        let mut sweeps = self.journal.sweeps.iter();
-        if !sweeps.any(|known| known.tx.compute_txid() == txid) {
-            self.take(Step::Sweeping(sweep.clone()))?;
-        }
-        self.publish(&sweep, raised)
-    }
-
-    /// Whether the network took it.
-    fn publish(&mut self, sweep: &Sweep, raised: bool) -> Result<bool, RecoveryError> {
-        let txid = sweep.tx.compute_txid();
-        match self.chain.broadcast(&sweep.tx) {
-            Ok(()) => {
-                self.complained.remove(&txid);
-                self.tell(RecoveryEvent::Sweeping {
-                    txid,
-                    sat: sweep.output_sat(),
-                    fee_sat: sweep.fee_sat(),
-                    raised,
-                });
-                Ok(true)
-            }
-            Err(ChainError::Rejected { reason }) => {
-                self.complain(txid, RecoveryEvent::SweepRefused { txid, reason });
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Told once of each sweep, until it goes on.
-    fn complain(&mut self, txid: Txid, event: RecoveryEvent) {
-        if self.complained.insert(txid) {
-            self.tell(event);
-        }
-    }
-
     // ---- the end of a channel ---------------------------------------------------------------
 
     fn note_what_is_over(
@@ -531,76 +377,6 @@ impl Recovery {
         Ok(true)
     }
 
-    // ---- asking -----------------------------------------------------------------------------
-
-    /// Asks each peer with an open channel that is due, all at the same time.
-    fn ask_peers(&mut self, seen: &[Seen], asker: &Asker<'_>) -> Result<(), RecoveryError> {
-        let now = self.clock.now();
-        let mut due = Vec::new();
-        for (peer, channels) in self.open_channels(seen) {
-            let (way, at) = schedule::next(&self.journal.attempts(&peer.node_id));
-            if at.is_some_and(|at| now < at) || channels.is_empty() {
-                continue;
-            }
-            self.take(Step::Asking {
-                peer: peer.node_id,
-                way,
-                at: now,
-            })?;
-            due.push((peer, channels, way));
-        }
-        let answers: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = due
-                .iter()
-                .map(|(peer, channels, way)| scope.spawn(|| asker.ask(peer, channels, *way)))
-                .collect();
-            let failed = || Err("the attempt failed".to_owned());
-            asked
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| failed()))
-                .collect()
-        });
-        for ((peer, _, way), answer) in due.into_iter().zip(answers) {
-            let peer = peer.node_id;
-            match answer {
-                Ok(()) => {
-                    if self.journal.attempts(&peer).unreached.is_some() {
-                        self.take(Step::Reached { peer })?;
-                    }
-                    self.tell(RecoveryEvent::Asked { peer, way });
-                }
-                Err(why) => {
-                    let at = self.clock.now();
-                    self.take(Step::NotReached { peer, at })?;
-                    let unreached = self.journal.attempts(&peer).unreached;
-                    let times = unreached.map_or(1, |(times, _)| times);
-                    self.tell(RecoveryEvent::NotReached { peer, times, why });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The channels that are still open, by peer. Only those that the person agreed to close.
-    fn open_channels(&self, seen: &[Seen]) -> Vec<(PeerRecord, Vec<ChannelId>)> {
-        let mut by_peer: BTreeMap<PublicKey, (PeerRecord, Vec<ChannelId>)> = BTreeMap::new();
-        let open = seen.iter().filter(|seen| {
-            seen.close.is_none() && seen.target.may_be_closed && !self.has_ended(&seen.target.ids)
-        });
-        for seen in open {
-            let mut ids = seen.target.ids;
-            ids.funding_outpoint = ids.funding_outpoint.or(seen.funding);
-            let record = seen.target.peer_record();
-            let (_, channels) = by_peer
-                .entry(record.node_id)
-                .or_insert_with(|| (record, Vec::new()));
-            channels.extend(ids.derived_channel_id());
-        }
-        // Known by nothing that a peer could be asked with.
-        by_peer.retain(|_, (_, channels)| !channels.is_empty());
-        by_peer.into_values().collect()
-    }
-
     // ---- progress ---------------------------------------------------------------------------
 
     fn progress(
@@ -659,14 +435,5 @@ impl Recovery {
 
     fn has_ended(&self, channel: &ChannelIds) -> bool {
         self.journal.is_over(channel) || self.journal.has_found_nothing(channel)
-    }
-
-    fn next_round_in(&self, seen: &[Seen]) -> Duration {
-        let now = self.clock.now();
-        let due = self.open_channels(seen).into_iter().map(|(peer, _)| {
-            let (_, at) = schedule::next(&self.journal.attempts(&peer.node_id));
-            at.map_or(Duration::ZERO, |at| at.since(now))
-        });
-        due.min().unwrap_or(POLL).min(POLL)
     }
 }

@@ -1,0 +1,165 @@
+//! From what is free to sweeps in the mempool, with fees that rise.
+
+use std::collections::BTreeSet;
+
+use bitcoin::Txid;
+
+use super::{Recovery, RecoveryError, RecoveryEvent, Spendable};
+use crate::recovery::chain::{ChainError, Tip};
+use crate::recovery::journal::{Step, Sweep, Terms};
+use crate::recovery::sweep::{self, Coin};
+
+impl Recovery {
+    pub(super) fn sweep(&mut self, coins: &[Spendable], tip: &Tip) -> Result<(), RecoveryError> {
+        let Some(terms) = self.journal.terms.clone() else {
+            return Ok(());
+        };
+        let terms = &terms;
+        self.raise_what_is_stuck(coins, terms, tip)?;
+
+        let is_free = |(coin, spend): &&Spendable| {
+            spend.is_none()
+                && coin.is_mature(tip)
+                && sweep::pays_for_itself(coin.sat(), terms.fee_rate)
+        };
+        let mut free: Vec<Coin> = coins
+            .iter()
+            .filter(is_free)
+            .map(|(c, _)| c.clone())
+            .collect();
+        // A sweep that has left the mempool, or never got there, goes first: were another made in its
+        // place, whoever still knows the first one would see the two conflict.
+        let sweeps: Vec<Sweep> = self.journal.sweeps.iter().rev().cloned().collect();
+        let mut tried = BTreeSet::new();
+        for sweep in sweeps.iter().filter(|sweep| sweep.pays_to(&terms.sweep_to)) {
+            let is_input = |coin: &Coin| sweep.spends(&coin.outpoint);
+            let inputs: Vec<_> = free
+                .iter()
+                .filter(|c| is_input(c))
+                .map(|c| c.outpoint)
+                .collect();
+            let all_free = inputs.len() == sweep.tx.input.len();
+            // Of several for the same coin, the newest alone.
+            if !all_free || inputs.iter().any(|input| tried.contains(input)) {
+                continue;
+            }
+            tried.extend(inputs);
+            if self.publish(sweep, false)? {
+                free.retain(|coin| !is_input(coin));
+            }
+        }
+        if free.is_empty() {
+            return Ok(());
+        }
+        // What the network has refused before has to pay more in time.
+        let newest_of = |coin: &Coin| sweeps.iter().find(|s| s.spends(&coin.outpoint));
+        let before: Vec<_> = free.iter().filter_map(newest_of).collect();
+        let mut rate = terms.fee_rate;
+        if !before.is_empty() && before.iter().all(|sweep| sweep::is_overdue(sweep, tip)) {
+            let wanted = self.chain.fee_rate(1).ok().flatten();
+            let raised = before.iter().map(|sweep| {
+                sweep::raised(sweep, wanted, terms.highest()).unwrap_or(sweep.fee_rate)
+            });
+            rate = raised.max().unwrap_or_default().max(rate);
+        }
+        if self.sweep_together(&free, terms, rate, tip)? || free.len() == 1 {
+            return Ok(());
+        }
+        // One that cannot be spent must not hold back the others.
+        for coin in &free {
+            self.sweep_together(std::slice::from_ref(coin), terms, rate, tip)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the network took it.
+    fn sweep_together(
+        &mut self,
+        coins: &[Coin],
+        terms: &Terms,
+        rate: u64,
+        tip: &Tip,
+    ) -> Result<bool, RecoveryError> {
+        match sweep::build(&self.keys, coins, &terms.sweep_to, rate, tip) {
+            Some(sweep) => self.take_and_publish(sweep, false),
+            None => Ok(false),
+        }
+    }
+
+    fn raise_what_is_stuck(
+        &mut self,
+        coins: &[Spendable],
+        terms: &Terms,
+        tip: &Tip,
+    ) -> Result<(), RecoveryError> {
+        let waiting: BTreeSet<Txid> = coins
+            .iter()
+            .filter_map(|(_, spend)| spend.as_ref())
+            .filter(|spend| spend.place.is_none())
+            .map(|spend| spend.tx.compute_txid())
+            .collect();
+        for txid in waiting {
+            let sweeps = &self.journal.sweeps;
+            let Some(stuck) = sweeps.iter().find(|s| s.tx.compute_txid() == txid).cloned() else {
+                continue;
+            };
+            // One that goes to an address that the person no longer wants has no time at all.
+            if !sweep::is_overdue(&stuck, tip) && stuck.pays_to(&terms.sweep_to) {
+                continue;
+            }
+            let wanted = self.chain.fee_rate(1).ok().flatten();
+            let Some(rate) = sweep::raised(&stuck, wanted, terms.highest()) else {
+                self.complain(txid, RecoveryEvent::SweepStuck { txid });
+                continue;
+            };
+            let inputs: Vec<Coin> = coins
+                .iter()
+                .filter(|(coin, _)| stuck.spends(&coin.outpoint) && coin.is_mature(tip))
+                .map(|(coin, _)| coin.clone())
+                .collect();
+            if let Some(raised) = sweep::build(&self.keys, &inputs, &terms.sweep_to, rate, tip) {
+                self.take_and_publish(raised, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Noted before it is published: a sweep that nobody knows of could be made twice, with other fees.
+    fn take_and_publish(&mut self, sweep: Sweep, raised: bool) -> Result<bool, RecoveryError> {
+        let txid = sweep.tx.compute_txid();
+        let mut sweeps = self.journal.sweeps.iter();
+        if !sweeps.any(|known| known.tx.compute_txid() == txid) {
+            self.take(Step::Sweeping(sweep.clone()))?;
+        }
+        self.publish(&sweep, raised)
+    }
+
+    /// Whether the network took it.
+    fn publish(&mut self, sweep: &Sweep, raised: bool) -> Result<bool, RecoveryError> {
+        let txid = sweep.tx.compute_txid();
+        match self.chain.broadcast(&sweep.tx) {
+            Ok(()) => {
+                self.complained.remove(&txid);
+                self.tell(RecoveryEvent::Sweeping {
+                    txid,
+                    sat: sweep.output_sat(),
+                    fee_sat: sweep.fee_sat(),
+                    raised,
+                });
+                Ok(true)
+            }
+            Err(ChainError::Rejected { reason }) => {
+                self.complain(txid, RecoveryEvent::SweepRefused { txid, reason });
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Told once of each sweep, until it goes on.
+    fn complain(&mut self, txid: Txid, event: RecoveryEvent) {
+        if self.complained.insert(txid) {
+            self.tell(event);
+        }
+    }
+}
