@@ -1,5 +1,6 @@
 //! The new phone: it has the seed and the address of one peer. It connects quietly, reads back,
-//! learns of more peers from what it read, and asks those too, until no new peer answers.
+//! learns of more peers from what it read, and asks those too, until no new peer answers. Then it
+//! waits for what the person says, on its standard input.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,16 +10,18 @@ use std::time::Duration;
 use bitcoin::hex::FromHex;
 use bitcoin::Network;
 use ldk_peer_storage::backup::PeerRecord;
+use ldk_peer_storage::recovery::Identity;
 use ldk_peer_storage::service::{Config, PeerStorage};
 use ldk_peer_storage::session::{Session, SessionConfig, Work};
-use lightning::sign::{KeysManager, NodeSigner, Recipient};
+
+use crate::recover;
 
 const BUDGET: Duration = Duration::from_secs(30);
 
-/// The seed, a new directory, and the id and address of one peer.
+/// The seed, a new directory, the id and address of one peer, and where the chain is.
 pub fn run(args: &[String]) {
-    let [seed, dir, peer, addr] = args else {
-        panic!("a new phone has four arguments")
+    let [seed, dir, peer, addr, chain] = args else {
+        panic!("a new phone has five arguments")
     };
     let seed = <[u8; 32]>::from_hex(seed).expect("a seed");
     let addr: SocketAddr = addr.parse().expect("an address");
@@ -27,18 +30,17 @@ pub fn run(args: &[String]) {
         addresses: vec![addr.into()],
     };
 
-    let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
+    let identity = Identity::from_seed(seed).expect("a seed");
+    println!("node {}", identity.node_id());
+    let keys = Arc::new(identity.keys());
     let config = Config::new(Path::new(dir), Network::Regtest);
     let storage = PeerStorage::open(config, &*keys).expect("the data directory opens");
-    println!(
-        "node {}",
-        keys.get_node_id(Recipient::Node).expect("a node id")
-    );
     let session = Session::open(storage.clone(), keys, SessionConfig::default());
     let session = session.expect("a session");
 
-    let outcome = session.restore(&[known], BUDGET);
-    let report = outcome.expect("a directory that is new").report;
+    let outcome = session.restore(std::slice::from_ref(&known), BUDGET);
+    let outcome = outcome.expect("a directory that is new");
+    let report = &outcome.report;
     for answer in &report.answers {
         println!(
             "answer {} {} {}",
@@ -62,6 +64,7 @@ pub fn run(args: &[String]) {
     let complete = visits.all(|visit| visit.as_ref().is_ok_and(|v| v.verified && v.delivered));
     let newest = report.newest.expect("a backup was read");
     println!("done {newest} {} {complete}", report.answers.len());
+    recover::obey(&storage, &identity, chain, &session, &outcome, &known);
     drop(session);
     storage.close(BUDGET);
 }

@@ -11,6 +11,7 @@ use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::hex::{DisplayHex, FromHex};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::Transaction;
+use lightning::chain::channelmonitor::Balance;
 use lightning::events::Event;
 use lightning::types::payment::{PaymentHash, PaymentSecret};
 use testkit::{pay_request, request_payment, wait_until, Node, NodeConfig, PaymentRequest};
@@ -113,6 +114,7 @@ impl Running {
                 let newest = backup.newest.expect("a backup");
                 format!("{newest} {} {}", backup.sent_to, report.complete)
             }
+            ["owned"] => self.owned_sat().to_string(),
             ["channel", peer] => {
                 let channel = self.node().channels_with(&id(peer)).remove(0);
                 let scid = channel.short_channel_id.expect("a confirmed channel");
@@ -149,6 +151,16 @@ impl Running {
             _ => None,
         });
         format!("{} {}", channel.0.as_hex(), serialize_hex(&script))
+    }
+
+    /// What a close of all channels would bring, in sat, with the commitment fees taken off.
+    fn owned_sat(&self) -> u64 {
+        let monitors = &self.node().parts().chain_monitor;
+        let balances = monitors.get_claimable_balances(&[]);
+        balances
+            .iter()
+            .map(Balance::claimable_amount_satoshis)
+            .sum()
     }
 
     fn wire(&self, peer: PublicKey, mark: usize) -> String {

@@ -45,18 +45,11 @@ impl Process {
         self.hear()
     }
 
-    /// All that it says from now on until it ends.
-    pub fn hear_all(&mut self) -> Vec<Vec<String>> {
-        let words = |line: String| line.split_whitespace().map(str::to_owned).collect();
-        let lines = (&mut self.from)
-            .lines()
-            .map(|line| words(line.expect("a line")))
-            .collect();
-        assert!(
-            self.child.wait().expect("an exit status").success(),
-            "a process has failed"
-        );
-        lines
+    /// Tells it to end, and waits until it has.
+    pub fn end(mut self) {
+        writeln!(self.to, "end").expect("the process listens");
+        let status = self.child.wait().expect("an exit status");
+        assert!(status.success(), "a process has failed");
     }
 
     /// `kill -9`

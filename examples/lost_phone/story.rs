@@ -8,11 +8,12 @@ use bitcoin::hex::DisplayHex;
 use bitcoin::{Amount, OutPoint, ScriptBuf};
 use testkit::{Chain, ChainServer};
 
+use crate::ending;
 use crate::process::Process;
 
 const PAYMENTS: usize = 50;
 const CHANNELS_SAT: [u64; 3] = [1_000_000, 600_000, 300_000];
-/// All that may leave a phone that has lost everything.
+/// All that may leave a phone that has lost everything, until the person says otherwise.
 const QUIET: [&str; 5] = [
     "Init",
     "PeerStorage",
@@ -21,11 +22,11 @@ const QUIET: [&str; 5] = [
     "Pong",
 ];
 
-struct Peer {
+pub struct Peer {
     name: &'static str,
     what: &'static str,
     process: Process,
-    id: String,
+    pub id: String,
     addr: String,
 }
 
@@ -107,6 +108,8 @@ pub fn tell() {
     assert_eq!(answer[1..], ["3", "true"], "the backup goes to three peers");
     tell_detail(&format!("backup {} sealed and sent to 3 peers", answer[0]));
     let lost_revision = answer[0].clone();
+    let owned_sat: u64 = phone.process.ask("owned")[0].parse().expect("sat");
+    tell_detail(&format!("it owns {owned_sat} sat in its channels"));
 
     say("6. The phone is lost: kill -9, and its files are removed.");
     let phone_id = phone.id.clone();
@@ -125,11 +128,20 @@ pub fn tell() {
         .to_lower_hex_string();
     let new_dir = dir.path().join("new-phone");
     let new_dir = new_dir.to_str().expect("a path");
-    let mut new_phone =
-        Process::start(&["new-phone", &seed, new_dir, &peers[0].id, &peers[0].addr]);
+    let anna = &peers[0];
+    let args = [
+        "new-phone",
+        &seed,
+        new_dir,
+        &anna.id,
+        &anna.addr,
+        &chain_addr,
+    ];
+    let mut new_phone = Process::start(&args);
     let mut restored = Vec::new();
     let (mut answers, mut newest) = (0, String::new());
-    for line in new_phone.hear_all() {
+    while newest.is_empty() {
+        let line = new_phone.hear();
         let words: Vec<&str> = line.iter().map(String::as_str).collect();
         match words[..] {
             ["node", id] => assert_eq!(id, phone_id, "the same seed is the same node"),
@@ -169,7 +181,7 @@ pub fn tell() {
         ));
     }
 
-    say("9. Nothing was closed, and nothing was overwritten before it was read.");
+    say("9. Nothing is closed, and nothing was overwritten before it was read.");
     let mut closed = 0;
     for ((peer, lost), mark) in peers.iter_mut().zip(&lost).zip(&marks) {
         check_wire(peer, &phone_id, mark);
@@ -180,12 +192,17 @@ pub fn tell() {
         tell_detail(&format!("{:<6} {}: channel open", peer.name, peer.what));
     }
     assert_eq!(closed, 0, "a channel was closed");
+
+    let coins = ending::tell(&chain, &peers, &mut new_phone, owned_sat);
+    new_phone.end();
     tell_detail(&format!("{:.1} s", started.elapsed().as_secs_f64()));
     let generation = newest.split('.').next_back().unwrap_or_default();
     println!(
         "lost_phone: ok peers={answers} restored_channels={} generation={generation} \
-         closed_channels={closed}",
+         closed_channels={closed} recovered_sat={} expected_sat={owned_sat} fees_sat={}",
         restored.len(),
+        coins.recovered,
+        coins.fees,
     );
 }
 
@@ -242,7 +259,7 @@ fn check_wire(peer: &mut Peer, phone: &str, mark: &str) {
     }
 }
 
-fn name_of<'a>(peers: &'a [Peer], id: &str) -> &'a str {
+pub fn name_of<'a>(peers: &'a [Peer], id: &str) -> &'a str {
     peers
         .iter()
         .find(|peer| peer.id == id)
@@ -255,10 +272,10 @@ fn short(scid: &str) -> String {
     format!("{}x{}x{}", scid >> 40, scid >> 16 & 0xffffff, scid & 0xffff)
 }
 
-fn say(line: &str) {
+pub fn say(line: &str) {
     println!("\n{line}");
 }
 
-fn tell_detail(line: &str) {
+pub fn tell_detail(line: &str) {
     println!("   {line}");
 }
