@@ -2,13 +2,14 @@
 //! Pure: no I/O, no clock, no randomness of its own, so it runs in a simulator as it runs in a wallet.
 //!
 //! ```text
-//!                    ┌───────────────── Exchange ─────────────────┐
+//!                    ┌───────────────── Exchange ──────────────────┐
 //!   wallet_changed ─▶│ book      what is known of our channels     │
-//!   connected ──────▶│ push      gate, plan, schedule (owner)      │──▶ Action::Push   (type 7)
-//!   retrieval ──────▶│ returned  compare, merge, alarms (owner)    │──▶ Action::Persist
+//!                    │ snapshots when one is made, and of what     │──▶ Action::ReadMonitors
+//!   connected ──────▶│ push      gate, plan (owner)                │──▶ Action::Push   (type 7)
+//!   retrieval ──────▶│ returned  compare, merge (owner)            │──▶ Action::Persist
 //!   reestablish ────▶│ gate      may channel messages pass?        │──▶ Verdict
+//!                    │ stale     what shows old state; alarms      │──▶ Event
 //!   storage ────────▶│ storer    admit, token bucket, retention    │──▶ Action::Warn
-//!   monitors_read ──▶│ monitors  of the live node, of backups      │──▶ Action::ReadMonitors
 //!   tick ───────────▶│                                             │──▶ wake_at
 //!                    └─────────────────────────────────────────────┘
 //! ```
@@ -24,6 +25,8 @@ mod bucket;
 mod capacity;
 mod compare;
 mod connection;
+mod current;
+mod due;
 mod event;
 mod gate;
 mod monitors;
@@ -32,6 +35,8 @@ mod push;
 mod record;
 mod restore;
 mod returned;
+mod snapshots;
+mod stale;
 mod status;
 mod storer;
 mod time;
@@ -42,7 +47,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::OutPoint;
 use lightning::ln::types::ChannelId;
 
 pub use action::Action;
@@ -58,14 +62,12 @@ pub use storer::{Guests, StoragePolicy, RETENTION_BLOCKS};
 pub use time::Time;
 pub use wallet::WalletState;
 
-use crate::backup::{
-    ChannelIds, ChannelPhase, ContentHash, InstallationId, MonitorRecord, Part, Revision, Snapshot,
-};
+use crate::backup::{ChannelIds, ChannelPhase, InstallationId, MonitorRecord, Revision, Snapshot};
 use alarms::Alarms;
 use book::Book;
 use connection::{Connection, ReadBack};
-use gate::Check;
-use push::Due;
+use current::Current;
+use due::Due;
 use restore::Candidates;
 use storer::Storer;
 
@@ -107,23 +109,6 @@ pub struct Exchange {
     undelivered: BTreeSet<PublicKey>,
     storer: Storer,
     actions: Vec<Action>,
-}
-
-/// Our newest snapshot, and what follows from it.
-#[derive(Debug)]
-struct Current {
-    snapshot: Arc<Snapshot>,
-    content: ContentHash,
-    /// All of it fits into a blob of 1024 bytes.
-    fits_small: bool,
-    /// Channels that are not in a blob of 1024 bytes.
-    omitted_small: Vec<ChannelIds>,
-    /// What else is not even in the largest blob.
-    omitted_parts: Vec<Part>,
-    /// Since this revision nothing has changed but the states of channels.
-    structure: Revision,
-    /// Since which revision each channel has been in our snapshots.
-    introduced: Vec<(ChannelIds, Revision)>,
 }
 
 impl Exchange {
@@ -327,61 +312,6 @@ impl Exchange {
         verdict
     }
 
-    fn check_reestablish(
-        &mut self,
-        now: Time,
-        peer: PublicKey,
-        id: ChannelId,
-        theirs: Numbers,
-        proof: Proof,
-    ) -> Verdict {
-        let known_peer = self.concerns_us(&peer);
-        let Some(connection) = self.connections.get_mut(&peer) else {
-            return Verdict::Drop;
-        };
-        if self.alarms.holding() {
-            return Verdict::Keep;
-        }
-        match connection.gate.check(id, theirs, proof) {
-            // A disputed channel stays guarded: a peer may first say what is true, and then less.
-            Check::Passed => Verdict::Forward,
-            Check::UnknownChannel => {
-                let news = connection.note_unknown(id) && !self.book.names(&id);
-                if known_peer && news {
-                    self.report(Event::UnknownChannel {
-                        peer,
-                        channel_id: id,
-                    });
-                }
-                Verdict::Drop
-            }
-            Check::Lie { news } => {
-                if news {
-                    self.report(Event::FalseNumbers {
-                        peer,
-                        channel_id: id,
-                    });
-                }
-                Verdict::Drop
-            }
-            Check::Stale { proved: None } if self.disputed.contains(&id) => Verdict::Drop,
-            Check::Stale { proved } => {
-                let evidence = Evidence::Numbers {
-                    channel_id: id,
-                    proved,
-                };
-                self.raise(
-                    now,
-                    AlarmKind::StaleState {
-                        peer: Some(peer),
-                        evidence,
-                    },
-                );
-                Verdict::Drop
-            }
-        }
-    }
-
     // ---- the wallet -------------------------------------------------------------------------
 
     /// The live state has changed, or is known for the first time.
@@ -416,28 +346,6 @@ impl Exchange {
     /// One that is ahead of its channel's state stamp is passed over.
     pub fn monitors_read(&mut self, now: Time, monitors: Vec<MonitorRecord>) {
         self.take_monitors(now, monitors);
-    }
-
-    /// A stale channel that is held still moves on by itself: claims and closings are updates too, and
-    /// may lift its stamp above that of the backup. That makes nothing current, so what is known of
-    /// the backup moves as far.
-    fn ignore_progress_while_held(&mut self, state: &WalletState) {
-        let Some(before) = self.live.as_ref().filter(|_| self.alarms.holding()) else {
-            return;
-        };
-        for channel in &before.channels {
-            let Some(now) = state.channel(&channel.ids) else {
-                continue;
-            };
-            let progress = now.update_id.saturating_sub(channel.update_id);
-            if progress == 0 {
-                continue;
-            }
-            self.book.raise_stamp_ahead_of(channel, progress);
-            for alarm in self.alarms.raise_evidence_ahead_of(channel, progress) {
-                self.actions.push(Action::Persist(Record::Alarm(alarm)));
-            }
-        }
     }
 
     /// Whose blobs are kept in any case. A channel that the wallet lacks and that is not resolved may
@@ -509,91 +417,6 @@ impl Exchange {
         self.storer.set_policy(policy);
     }
 
-    // ---- alarms -----------------------------------------------------------------------------
-
-    /// Whether channels are held: no channel message to peers whose gate is shut, and no spend of a
-    /// funding output.
-    pub fn holding(&self) -> bool {
-        self.alarms.holding()
-    }
-
-    /// The funding outputs of channels whose numbers the person has declared wrong although nobody could
-    /// check them: until the next start they are not to be spent, whatever the peer says later.
-    pub fn disputed_funding(&self) -> BTreeSet<OutPoint> {
-        let disputed =
-            |ids: &ChannelIds| ids.channel_id.is_some_and(|id| self.disputed.contains(&id));
-        let live = self.live.iter().flat_map(|live| &live.channels);
-        live.filter(|channel| disputed(&channel.ids))
-            .filter_map(|channel| channel.ids.funding_outpoint)
-            .collect()
-    }
-
-    /// The alarms that stand.
-    pub fn alarms(&self) -> &[Alarm] {
-        self.alarms.all()
-    }
-
-    /// Carries out what the person decided.
-    pub fn resolve_alarm(
-        &mut self,
-        now: Time,
-        id: AlarmId,
-        resolution: Resolution,
-    ) -> Result<(), ResolveError> {
-        let live = self.live.as_ref();
-        let gates = || self.connections.values().map(|connection| &connection.gate);
-        let ours = |channel: &ChannelId| gates().find_map(|gate| gate.ours(channel));
-        let (alarm, over) = self
-            .alarms
-            .resolve(id, resolution, live, &self.book, ours)?;
-        if !over {
-            self.actions.push(Action::Persist(Record::Alarm(alarm)));
-            return Ok(());
-        }
-        self.alarm_over(id);
-        if let AlarmKind::StaleState {
-            evidence:
-                Evidence::Numbers {
-                    channel_id,
-                    proved: None,
-                },
-            ..
-        } = alarm.kind
-        {
-            self.disputed.insert(channel_id);
-        }
-        self.update_book(now);
-        self.push_what_is_due(now);
-        Ok(())
-    }
-
-    fn raise(&mut self, now: Time, kind: AlarmKind) {
-        let expiry = self
-            .live
-            .as_ref()
-            .and_then(|live| live.earliest_htlc_expiry);
-        if let Some(alarm) = self.alarms.raise(now, kind, expiry) {
-            self.actions
-                .push(Action::Persist(Record::Alarm(alarm.clone())));
-            self.report(Event::AlarmRaised(alarm));
-        }
-    }
-
-    fn end_alarms(&mut self, over: impl Fn(&AlarmKind) -> bool) {
-        for id in self.alarms.end(over) {
-            self.alarm_over(id);
-        }
-    }
-
-    fn alarm_over(&mut self, id: AlarmId) {
-        self.actions.push(Action::Persist(Record::AlarmOver(id)));
-        self.report(Event::AlarmOver(id));
-    }
-
-    fn report(&mut self, event: Event) {
-        self.actions.push(Action::Persist(Record::Event(event)));
-    }
-
     // ---- state ------------------------------------------------------------------------------
 
     /// Our newest snapshot.
@@ -604,6 +427,10 @@ impl Exchange {
     /// Whether this data directory knows its past.
     pub fn past(&self) -> Past {
         self.past
+    }
+
+    fn report(&mut self, event: Event) {
+        self.actions.push(Action::Persist(Record::Event(event)));
     }
 
     fn persist_storer(&mut self, peer: PublicKey) {

@@ -1,10 +1,14 @@
 //! What a wallet can show about its backup.
 
+use std::collections::BTreeSet;
+
 use bitcoin::secp256k1::PublicKey;
 
 use super::alarm::Alarm;
-use super::record::{Capacity, Past, Sent};
-use crate::backup::Revision;
+use super::current::Current;
+use super::record::{Capacity, Past, Sent, StorerState};
+use super::Exchange;
+use crate::backup::{ChannelIds, ChannelRecord, Revision, Tier};
 
 /// The health of the backup. The protocol has no acknowledgement: "sent" is not "saved", and
 /// "verified" means that a peer has returned it, perhaps from its memory.
@@ -91,6 +95,118 @@ impl Health {
         match self {
             Lagging | Overdue | RolledBack | Missing | Unreadable | Conflict => true,
             NothingSent | Sent | Verified | Refused => false,
+        }
+    }
+}
+
+impl Exchange {
+    /// What a wallet can show.
+    pub fn status(&self) -> Status {
+        let newest = self.snapshot().map(|s| s.revision);
+        let structure = self.snapshot.as_ref().map(|current| current.structure);
+        let has = |sent: Option<Sent>| sent.is_some_and(|sent| Some(sent.revision) >= structure);
+        let verified = |s: &&StorerState| structure.is_some() && s.is_trusted() && has(s.verified);
+        let whole = |s: &&StorerState| {
+            let is_whole = |v: Sent| v.tier == Tier::Full && Some(v.revision) == newest;
+            s.verified.is_some_and(is_whole)
+        };
+        let with_newest = || self.storers.values().filter(verified);
+        let peers: BTreeSet<_> = self
+            .storers
+            .keys()
+            .chain(self.connections.keys())
+            .copied()
+            .collect();
+        Status {
+            past: self.past,
+            newest,
+            snapshot_due: self.due.structure || self.due.stamps.is_some(),
+            channels: self.book.channels.len(),
+            restored_channels: self.book.channels.iter().filter(|c| c.restored).count(),
+            verified_by: with_newest().count(),
+            verified_whole_by: with_newest().filter(whole).count(),
+            sent_to: self
+                .storers
+                .values()
+                .filter(|s| structure.is_some() && has(s.sent))
+                .count(),
+            unprotected_channels: self.unprotected_channels(),
+            channels_without_monitor: self.channels_without_monitor(),
+            holding: self.holding(),
+            alarms: self.alarms().to_vec(),
+            peers: peers
+                .into_iter()
+                .map(|peer| self.peer_status(peer))
+                .collect(),
+        }
+    }
+
+    fn unprotected_channels(&self) -> usize {
+        let Some(current) = &self.snapshot else {
+            return self.book.channels.len();
+        };
+        let held_by = |ids: &ChannelIds, introduced: Revision, storer: &StorerState| {
+            storer.is_trusted()
+                && storer.verified.is_some_and(|verified| {
+                    let omitted = || {
+                        current
+                            .omitted_small
+                            .iter()
+                            .any(|omitted| omitted.matches(ids))
+                    };
+                    verified.revision >= introduced && (verified.tier == Tier::Full || !omitted())
+                })
+        };
+        let unprotected = |channel: &&ChannelRecord| {
+            let known = current
+                .introduced
+                .iter()
+                .find(|(ids, _)| ids.matches(&channel.ids));
+            known.is_none_or(|(ids, introduced)| {
+                !self
+                    .storers
+                    .values()
+                    .any(|storer| held_by(ids, *introduced, storer))
+            })
+        };
+        self.book.channels.iter().filter(unprotected).count()
+    }
+
+    fn channels_without_monitor(&self) -> usize {
+        let omitted: BTreeSet<_> = self
+            .snapshot
+            .iter()
+            .flat_map(Current::omitted_monitors)
+            .collect();
+        let lacks = |channel: &&ChannelRecord| {
+            let monitors = self.snapshot.iter().flat_map(|c| &c.snapshot.monitors);
+            let mut monitors = monitors.filter(|m| !omitted.contains(&m.channel));
+            !monitors.any(|monitor| monitor.ids().matches(&channel.ids))
+        };
+        self.book.channels.iter().filter(lacks).count()
+    }
+
+    fn peer_status(&self, node_id: PublicKey) -> PeerStatus {
+        let storer = self.storers.get(&node_id).cloned().unwrap_or_default();
+        let connection = self.connections.get(&node_id);
+        let provides_storage = connection.map(|c| c.features.provides_storage);
+        let health = match self.health.get(&node_id) {
+            _ if storer.refused_at.is_some() || provides_storage == Some(false) => Health::Refused,
+            Some(health) => *health,
+            None if storer.sent.is_none() => Health::NothingSent,
+            None if storer.verified.map(|v| v.revision) == storer.sent.map(|s| s.revision) => {
+                Health::Verified
+            }
+            None => Health::Sent,
+        };
+        PeerStatus {
+            node_id,
+            connected: connection.is_some(),
+            provides_storage,
+            sent: storer.sent,
+            verified: storer.verified,
+            capacity: storer.capacity,
+            health,
         }
     }
 }
