@@ -10,17 +10,10 @@ use testkit::{Chain, ChainServer};
 
 use crate::ending;
 use crate::process::Process;
+use crate::support::QUIET;
 
 const PAYMENTS: usize = 50;
 const CHANNELS_SAT: [u64; 3] = [1_000_000, 600_000, 300_000];
-/// All that may leave a phone that has lost everything, until the person says otherwise.
-const QUIET: [&str; 5] = [
-    "Init",
-    "PeerStorage",
-    "PeerStorageRetrieval",
-    "Ping",
-    "Pong",
-];
 
 pub struct Peer {
     name: &'static str,

@@ -27,17 +27,3 @@ fn assert_open(chain: &Arc<Chain>, phone: &PublicKey, funding: &[OutPoint], peer
         assert_eq!(chain.spender(*outpoint), None, "a channel closes on chain");
     }
 }
-
-/// Asserts that of all that left a node nothing is about channels.
-#[track_caller]
-fn assert_quiet(sent: &[String]) {
-    let may_leave = [
-        "Init",
-        "PeerStorage",
-        "PeerStorageRetrieval",
-        "Ping",
-        "Pong",
-    ];
-    let other = sent.iter().find(|name| !may_leave.contains(&name.as_str()));
-    assert_eq!(other, None, "left the node, among: {sent:?}");
-}

@@ -15,7 +15,8 @@ use lightning::ln::msgs::SocketAddress;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use testkit::{Outgoing, RawPeer, RawPeerConfig, DEADLINE};
 
-use crate::stage::{assert_quiet, of_raw, outcome, record, Quiet};
+use crate::stage::{of_raw, outcome, record, Quiet};
+use crate::support::assert_quiet;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(4);

@@ -8,8 +8,8 @@ use ldk_peer_storage::session::Work;
 use testkit::{Outgoing, RawPeer, DEADLINE};
 
 use crate::cable::{Cable, Line};
-use crate::stage::{assert_quiet, of_raw, outcome, record, Quiet};
-use crate::support::backup_key;
+use crate::stage::{of_raw, outcome, record, Quiet};
+use crate::support::{assert_quiet, backup_key};
 
 const SEED: [u8; 32] = [9; 32];
 

@@ -10,9 +10,9 @@ use lightning::sign::KeysManager;
 use testkit::{open_channel, wait_until, Chain, Node, NodeConfig, RawPeer, DEADLINE};
 
 use crate::stage::{
-    assert_all_delivered, assert_quiet, assert_read_before_written, of_node, of_raw, outcome, Quiet,
+    assert_all_delivered, assert_read_before_written, of_node, of_raw, outcome, Quiet,
 };
-use crate::support::{Wallet, WalletConfig};
+use crate::support::{assert_quiet, Wallet, WalletConfig};
 
 #[test]
 fn what_peers_keep_is_read_back_replaced_and_verified_and_no_channel_closes() {

@@ -6,10 +6,8 @@ use ldk_peer_storage::exchange::{Past, PastError};
 use ldk_peer_storage::session::{NotReached, Returned, Times, Work};
 use testkit::{open_channel, wait_until, wipe, Chain, Node, NodeConfig, DEADLINE};
 
-use crate::stage::{
-    assert_all_delivered, assert_quiet, assert_read_before_written, of_node, outcome, Quiet,
-};
-use crate::support::{Wallet, WalletConfig};
+use crate::stage::{assert_all_delivered, assert_read_before_written, of_node, outcome, Quiet};
+use crate::support::{assert_quiet, Wallet, WalletConfig};
 
 #[test]
 fn a_restore_finds_the_peers_named_in_what_it_reads_and_a_second_one_improves_it() {

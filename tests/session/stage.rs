@@ -93,20 +93,6 @@ pub fn assert_all_delivered(report: &SessionReport) {
     assert!(report.peers.iter().all(delivered), "{report:?}");
 }
 
-/// Of all that was sent nothing is about channels.
-#[track_caller]
-pub fn assert_quiet(sent: &[String]) {
-    let may_leave = [
-        "Init",
-        "PeerStorage",
-        "PeerStorageRetrieval",
-        "Ping",
-        "Pong",
-    ];
-    let other = sent.iter().find(|name| !may_leave.contains(&name.as_str()));
-    assert_eq!(other, None, "left the node, among: {sent:?}");
-}
-
 /// On each connection of a session, seen by itself: the peer's 9, or its 136, came before a 7 went
 /// out (safety rule 1).
 #[track_caller]

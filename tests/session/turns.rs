@@ -8,7 +8,8 @@ use testkit::{
 };
 
 use crate::cable::{Cable, Line};
-use crate::stage::{assert_all_delivered, assert_quiet, of_node, outcome, record, Quiet};
+use crate::stage::{assert_all_delivered, of_node, outcome, record, Quiet};
+use crate::support::assert_quiet;
 
 #[test]
 fn a_session_and_a_node_of_the_same_identity_take_turns_fifty_times() {

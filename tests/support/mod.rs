@@ -24,4 +24,7 @@ pub use clock::ManualClock;
 pub use quiet_node::QuietNode;
 pub use remote_source::RemoteSource;
 pub use wallet::{keys, Begin, Wallet, WalletConfig};
-pub use watch::{backup_key, kept_for, of_peer, read_monitor, take_events, wait_pushes_arrived};
+pub use watch::{
+    assert_quiet, backup_key, kept_for, of_peer, read_monitor, take_events, wait_pushes_arrived,
+    QUIET,
+};

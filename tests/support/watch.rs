@@ -103,3 +103,19 @@ impl KeptSlot {
         self.store.apply(vec![record]).expect("it can be written");
     }
 }
+
+/// All that leaves a quiet node (safety rule 10).
+pub const QUIET: [&str; 5] = [
+    "Init",
+    "PeerStorage",
+    "PeerStorageRetrieval",
+    "Ping",
+    "Pong",
+];
+
+/// Of all that was sent nothing is about channels.
+#[track_caller]
+pub fn assert_quiet(sent: &[String]) {
+    let other = sent.iter().find(|name| !QUIET.contains(&name.as_str()));
+    assert_eq!(other, None, "left the node, among: {sent:?}");
+}

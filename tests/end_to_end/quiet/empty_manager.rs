@@ -11,8 +11,8 @@ use ldk_peer_storage::service::PeerStorage;
 use lightning::ln::types::ChannelId;
 use testkit::{open_channel, wait_until, wipe, Chain, Direction, Node, NodeConfig, DEADLINE};
 
-use super::{assert_open, assert_quiet};
-use crate::support::{Begin, ManualClock, Wallet, WalletConfig};
+use super::assert_open;
+use crate::support::{assert_quiet, Begin, ManualClock, Wallet, WalletConfig};
 
 #[test]
 fn an_empty_node_that_does_not_know_its_past_closes_nothing() {

@@ -11,8 +11,7 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::{KeysManager, NodeSigner};
 use testkit::{Chain, NodeConfig, Outgoing, RawPeer, Received, WireTap, DEADLINE};
 
-use super::assert_quiet;
-use crate::support::{keys, Begin, QuietNode, Wallet, WalletConfig};
+use crate::support::{assert_quiet, keys, Begin, QuietNode, Wallet, WalletConfig};
 
 /// A channel that the lost device had.
 const KNOWN: ChannelId = ChannelId([5; 32]);

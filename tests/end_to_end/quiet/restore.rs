@@ -5,8 +5,8 @@ use testkit::{
     open_channel, wait_until, wipe, Chain, Direction, Node, NodeConfig, WireTap, DEADLINE,
 };
 
-use super::{assert_open, assert_quiet};
-use crate::support::{QuietNode, Wallet, WalletConfig};
+use super::assert_open;
+use crate::support::{assert_quiet, QuietNode, Wallet, WalletConfig};
 
 #[test]
 fn a_restore_reads_before_it_writes_and_closes_nothing() {
