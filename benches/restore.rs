@@ -1,9 +1,11 @@
 //! A restore from ten peers over loopback that keep 64 KiB each, against the bare exchange of the same
 //! bytes in the same run: TCP, the handshake of BOLT #8, `init` and the blob, from the same ten peers at
 //! once. What the restore does beyond that (opening, comparing, storing) may cost twice as much again.
+//! Twenty more peers that take a connection and say nothing may cost one connect timeout, all together.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +29,10 @@ const PEERS: usize = 10;
 const SEED: [u8; 32] = [6; 32];
 const LIMIT: f64 = 3.0;
 const ROUNDS: usize = 40;
+const SILENT_PEERS: usize = 20;
+const CONNECT: Duration = Duration::from_secs(1);
+/// Of the time of a restore plus one connect timeout.
+const SILENCE_LIMIT: f64 = 1.1;
 
 fn main() {
     let home = tempfile::tempdir().unwrap();
@@ -59,6 +65,14 @@ fn check(restoring: &Restoring, bare: &Bare) {
     println!("restore {:.1} ms, bare {:.1} ms", restore * 1e3, bare * 1e3);
     println!("restore/bare = {:.2} (limit {LIMIT})", restore / bare);
     assert!(restore / bare <= LIMIT);
+
+    let silent: Vec<_> = (0..SILENT_PEERS).map(|_| Silent::new()).collect();
+    let together = time(|| restoring.read_back_beside(&silent)).as_secs_f64();
+    let allowed = restore + CONNECT.as_secs_f64();
+    println!("with {SILENT_PEERS} silent peers {:.1} ms", together * 1e3);
+    let ratio = together / allowed;
+    println!("with silent peers/(restore + connect timeout) = {ratio:.2} (limit {SILENCE_LIMIT})");
+    assert!(ratio <= SILENCE_LIMIT);
 }
 
 fn time(job: impl FnOnce()) -> Duration {
@@ -92,6 +106,7 @@ impl<'a> Restoring<'a> {
         }
         let config = SessionConfig {
             times: Times {
+                connect: CONNECT,
                 settle: Duration::ZERO,
                 ..Times::default()
             },
@@ -110,6 +125,38 @@ impl<'a> Restoring<'a> {
         assert_eq!(outcome.report.answers.len(), PEERS);
         assert!(outcome.peers.iter().all(|peer| peer.outcome.is_ok()));
         wait_for_the_end(self.peers, &self.node_id);
+    }
+
+    fn read_back_beside(&self, silent: &[Silent]) {
+        let mut records: Vec<_> = silent.iter().map(|peer| peer.record.clone()).collect();
+        records.extend_from_slice(&self.records);
+        let outcome = self.session.restore(&records, DEADLINE).unwrap();
+        let heard = outcome.peers.iter().filter(|peer| peer.outcome.is_ok());
+        assert_eq!(heard.count(), PEERS);
+    }
+}
+
+/// The system takes connections for it, and nobody ever reads from them.
+struct Silent {
+    record: PeerRecord,
+    _listener: TcpListener,
+}
+
+impl Silent {
+    fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let [high, low] = addr.port().to_be_bytes();
+        let mut seed = [8; 32];
+        seed[..2].copy_from_slice(&[high, low]);
+        let keys = KeysManager::new(&seed, 0, 0, true);
+        Silent {
+            record: PeerRecord {
+                node_id: keys.get_node_id(Recipient::Node).unwrap(),
+                addresses: vec![addr.into()],
+            },
+            _listener: listener,
+        }
     }
 }
 
@@ -137,7 +184,7 @@ struct Bare<'a> {
 impl<'a> Bare<'a> {
     fn new(peers: &'a [RawPeer]) -> Self {
         let keys = Arc::new(KeysManager::new(&[7; 32], 0, 0, true));
-        let wire = Arc::new(WireTap::new(Arc::new(Silent)));
+        let wire = Arc::new(WireTap::new(Arc::new(NoLog)));
         let ignore = Arc::new(IgnoringMessageHandler {});
         let handlers = MessageHandler {
             chan_handler: Arc::new(QuietHandler::new(Network::Regtest)),
@@ -179,9 +226,9 @@ impl<'a> Bare<'a> {
     }
 }
 
-struct Silent;
+struct NoLog;
 
-impl Logger for Silent {
+impl Logger for NoLog {
     fn log(&self, _record: Record) {}
 }
 
