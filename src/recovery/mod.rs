@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
-use bitcoin::{Address, FeeRate, Network, Txid};
+use bitcoin::{Address, FeeRate, Network, ScriptBuf, Txid};
 
 use self::chain::{ChainError, ChainSource};
 use self::journal::{Journal, Step, Terms};
@@ -112,6 +112,29 @@ pub struct Consent {
     /// The person does not want to wait for the peers that were not heard, one of which may hold a
     /// newer backup.
     pub goes_on_without_unheard_peers: bool,
+}
+
+/// What the person has agreed to, as it stands in the data directory.
+#[derive(Clone)]
+pub struct Agreed {
+    /// The channels, also those that are over or were given up.
+    pub channels: Vec<ChannelIds>,
+    /// Where the sweeps pay to.
+    pub sweep_to: ScriptBuf,
+    /// What the sweeps pay at first.
+    pub fee_rate: FeeRate,
+    /// How far that is raised.
+    pub highest_fee_rate: FeeRate,
+}
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agreed")
+            .field("channels", &self.channels.len())
+            .field("fee_rate", &self.fee_rate)
+            .field("highest_fee_rate", &self.highest_fee_rate)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a consent was not taken. Nothing has happened.
@@ -224,6 +247,17 @@ impl Recovery {
     /// Whether the person has agreed to something before.
     pub fn is_begun(&self) -> bool {
         self.journal.terms.is_some()
+    }
+
+    /// What the person has agreed to last, in this run or an earlier one; none: nothing yet.
+    pub fn agreed(&self) -> Option<Agreed> {
+        let terms = self.journal.terms.as_ref()?;
+        Some(Agreed {
+            channels: self.journal.targets.iter().map(|t| t.ids).collect(),
+            sweep_to: terms.sweep_to.clone(),
+            fee_rate: FeeRate::from_sat_per_kwu(terms.fee_rate),
+            highest_fee_rate: terms.highest(),
+        })
     }
 
     /// What could be recovered, from what was read back, what peers have said of their channels (without

@@ -1,0 +1,97 @@
+//! What could be recovered, shown before anything is closed.
+
+use bitcoin::{Address, FeeRate};
+use ldk_peer_storage::recovery::{ChannelState, Claim, KnownBy, Plan, PlannedChannel};
+use serde_json::{json, Value};
+
+use crate::channels::{json as ids_json, name};
+use crate::output::Output;
+
+pub fn show(plan: &Plan, sweep_to: Option<&Address>, rates: (FeeRate, FeeRate), output: &Output) {
+    output.say("");
+    let rows: Vec<_> = plan.channels.iter().map(row).collect();
+    output.table(["channel", "with", "now", "capacity", "what can come back"], &rows);
+    if plan.waiting_sat > 0 {
+        output.say(format!("In the chain already, to be swept: {} sat.", plan.waiting_sat));
+    }
+    for peer in &plan.unheard {
+        output.say(format!("Not heard: {}. It may have a newer backup.", peer.node_id));
+    }
+    output.say(
+        "These are estimates: a backup knows nothing of later payments. Balances show when the peers close.",
+    );
+    let (first, highest) = (per_vbyte(rates.0), per_vbyte(rates.1));
+    let to = sweep_to.map_or("an address that is still to be named".to_owned(), |to| to.to_string());
+    output.say(format!(
+        "Sweeps go to {to} and pay {first} sat/vB at first, {highest} sat/vB at most."
+    ));
+
+    let unheard: Vec<_> = plan.unheard.iter().map(|peer| peer.node_id).collect();
+    let fields = json!({
+        "newest": plan.newest.map(|revision| revision.to_string()),
+        "channels": plan.channels.iter().map(channel_json).collect::<Vec<_>>(),
+        "unheard": unheard,
+        "waiting_sat": plan.waiting_sat,
+        "sweep_to": sweep_to.map(ToString::to_string),
+        "fee_rate": rates.0.to_sat_per_vb_ceil(),
+        "highest_fee_rate": rates.1.to_sat_per_vb_ceil(),
+    });
+    output.event("plan", fields);
+}
+
+pub fn per_vbyte(rate: FeeRate) -> u64 {
+    rate.to_sat_per_vb_ceil()
+}
+
+fn row(channel: &PlannedChannel) -> [String; 5] {
+    let capacity = channel.value_sat.map(|sat| format!("{sat} sat"));
+    let claim = match channel.claim {
+        Claim::Balance => "your balance, not known before the close".to_owned(),
+        Claim::BalanceAndPayments {
+            estimate_sat,
+            may_be_stale,
+        } => {
+            let stale = if may_be_stale { ", by an older state" } else { "" };
+            format!("about {estimate_sat} sat{stale}, and payments in flight")
+        }
+        Claim::Unsupported => "nothing, by this version: a kind that it cannot sweep".to_owned(),
+        Claim::KeysUnknown => "perhaps nothing: its keys are in no backup".to_owned(),
+    };
+    [
+        name(&channel.ids),
+        channel.peer.to_string(),
+        state(channel.state).to_owned(),
+        capacity.unwrap_or_else(|| "unknown".to_owned()),
+        claim,
+    ]
+}
+
+fn channel_json(channel: &PlannedChannel) -> Value {
+    let (claim, estimate_sat, may_be_stale) = match channel.claim {
+        Claim::Balance => ("balance", None, None),
+        Claim::BalanceAndPayments {
+            estimate_sat,
+            may_be_stale,
+        } => ("balance_and_payments", Some(estimate_sat), Some(may_be_stale)),
+        Claim::Unsupported => ("unsupported", None, None),
+        Claim::KeysUnknown => ("keys_unknown", None, None),
+    };
+    json!({
+        "channel": ids_json(&channel.ids),
+        "peer": channel.peer,
+        "known_by": match channel.known_by { KnownBy::Backup => "backup", KnownBy::Peer => "peer" },
+        "state": state(channel.state),
+        "claim": claim,
+        "estimate_sat": estimate_sat,
+        "may_be_stale": may_be_stale,
+        "value_sat": channel.value_sat,
+    })
+}
+
+fn state(state: ChannelState) -> &'static str {
+    match state {
+        ChannelState::Open => "open",
+        ChannelState::Closed => "closed",
+        ChannelState::NotFound => "not found",
+    }
+}

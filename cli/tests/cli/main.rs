@@ -1,0 +1,14 @@
+//! The program as people and scripts run it: real processes, real peers, a real chain.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod backups;
+mod consent;
+mod input;
+mod program;
+mod recover;
+#[allow(dead_code)]
+#[path = "../../../tests/recovery/stage.rs"]
+mod stage;
+mod storer;
+#[path = "../../../tests/support/mod.rs"]
+mod support;
