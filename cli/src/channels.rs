@@ -5,9 +5,7 @@ use std::str::FromStr;
 use bitcoin::hex::{DisplayHex, FromHex};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::OutPoint;
-use ldk_peer_storage::backup::{
-    ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, PeerRecord,
-};
+use ldk_peer_storage::backup::{ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, PeerRecord};
 use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
@@ -218,9 +216,20 @@ mod tests {
     #[test]
     fn a_short_channel_id_is_written_and_read_as_bolt_7_says() {
         for text in ["0x0x1", "700000x12x1", "16777215x16777215x65535"] {
-            assert_eq!(short_channel_id(parse_short_channel_id(text).unwrap()), text);
+            assert_eq!(
+                short_channel_id(parse_short_channel_id(text).unwrap()),
+                text
+            );
         }
-        for bad in ["", "1x2", "1x2x3x4", "16777216x0x0", "0x0x65536", "ax1x1", "-1x0x0"] {
+        for bad in [
+            "",
+            "1x2",
+            "1x2x3x4",
+            "16777216x0x0",
+            "0x0x65536",
+            "ax1x1",
+            "-1x0x0",
+        ] {
             assert_eq!(parse_short_channel_id(bad), None, "{bad}");
         }
     }
@@ -229,9 +238,15 @@ mod tests {
     fn a_channel_that_is_written_is_read_again() {
         let text = r#"{"peer":"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
             "short_channel_id":"7x1x0","update_id":3,"kind":"anchors","value_sat":1000}"#;
-        let record = serde_json::from_str::<Channel>(text).unwrap().record().unwrap();
+        let record = serde_json::from_str::<Channel>(text)
+            .unwrap()
+            .record()
+            .unwrap();
         let written = serde_json::to_string(&Channel::from(&record)).unwrap();
-        let read = serde_json::from_str::<Channel>(&written).unwrap().record().unwrap();
+        let read = serde_json::from_str::<Channel>(&written)
+            .unwrap()
+            .record()
+            .unwrap();
         assert!(read == record);
         assert_eq!(name(&record.ids), "7x1x0");
         assert!(record.ids.matches(&parse_name("7x1x0").unwrap()));

@@ -27,7 +27,11 @@ pub fn identity(args: &IdentityArgs) -> Outcome<Identity> {
         (Some(path), _) => from_seed(&file(path)?, &path.display().to_string())?,
         (None, Some(path)) => {
             let words = text(file(path)?, path)?;
-            from_words(&words, passphrase.as_ref().map(|p| p.as_str()), args.network)?
+            from_words(
+                &words,
+                passphrase.as_ref().map(|p| p.as_str()),
+                args.network,
+            )?
         }
         (None, None) => ask(passphrase, args.network)?,
     };
@@ -63,7 +67,9 @@ fn hidden(prompt: &str) -> Outcome<Zeroizing<String>> {
 
 fn from_seed(bytes: &[u8], source: &str) -> Outcome<Identity> {
     let mut seed = seed(bytes).ok_or_else(|| {
-        Failure::Usage(format!("{source} is no seed: neither 32 bytes nor 64 hex digits"))
+        Failure::Usage(format!(
+            "{source} is no seed: neither 32 bytes nor 64 hex digits"
+        ))
     })?;
     let identity = Identity::from_seed(*seed);
     seed.zeroize();
@@ -101,5 +107,7 @@ fn file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
 fn text(bytes: Zeroizing<Vec<u8>>, path: &Path) -> Outcome<Zeroizing<String>> {
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Failure::Usage(format!("{} is no text", path.display())))?;
-    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Zeroizing::new(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
 }

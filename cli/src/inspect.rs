@@ -73,8 +73,14 @@ fn show(blob: &[u8], contents: &Contents, output: &Output) {
         ["peers".to_owned(), snapshot.peers.len().to_string()],
         ["channels".to_owned(), snapshot.channels.len().to_string()],
         ["monitors".to_owned(), snapshot.monitors.len().to_string()],
-        ["unswept outputs".to_owned(), snapshot.spendable_outputs.len().to_string()],
-        ["app data".to_owned(), format!("{} bytes", snapshot.app_data.len())],
+        [
+            "unswept outputs".to_owned(),
+            snapshot.spendable_outputs.len().to_string(),
+        ],
+        [
+            "app data".to_owned(),
+            format!("{} bytes", snapshot.app_data.len()),
+        ],
         ["left out".to_owned(), left_out(contents).to_owned()],
     ];
     output.table(["backup", ""], &rows);

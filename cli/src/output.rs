@@ -96,7 +96,10 @@ fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
         line.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(head)];
-    lines.extend(rows.iter().map(|row| line(row.each_ref().map(String::as_str))));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.each_ref().map(String::as_str))),
+    );
     lines.join("\n")
 }
 
@@ -131,7 +134,10 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["long cell".to_owned(), "x".to_owned()], [String::new(), "yy".to_owned()]];
+        let rows = [
+            ["long cell".to_owned(), "x".to_owned()],
+            [String::new(), "yy".to_owned()],
+        ];
         let expected = "a          second\nlong cell  x\n           yy";
         assert_eq!(table(["a", "second"], &rows), expected);
     }

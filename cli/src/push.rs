@@ -86,12 +86,24 @@ fn push(
         let adopted = storage.adopt();
         adopted.map_err(|error| Failure::Inside(error.to_string()))?;
     }
-    storage.list_peers(peers.iter().map(|peer| peer.node_id).collect::<BTreeSet<_>>());
-    let spinner = output.spinner("Handing the backup to the peers; a new one takes half a minute ...");
-    let report = node.session.run(peers, Work { verify: true }, args.node.budget);
+    storage.list_peers(
+        peers
+            .iter()
+            .map(|peer| peer.node_id)
+            .collect::<BTreeSet<_>>(),
+    );
+    let spinner =
+        output.spinner("Handing the backup to the peers; a new one takes half a minute ...");
+    let report = node
+        .session
+        .run(peers, Work { verify: true }, args.node.budget);
     spinner.finish_and_clear();
     let status = storage.status().backup;
-    show(&report, status.newest.map(|newest| newest.to_string()), output);
+    show(
+        &report,
+        status.newest.map(|newest| newest.to_string()),
+        output,
+    );
     if storage.is_holding() {
         return Err(Failure::Alarm(
             "a backup knows newer channel state than the file, or a channel that the file lacks: \

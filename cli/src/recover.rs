@@ -249,7 +249,9 @@ fn chain_source(args: &Args) -> Outcome<Arc<EsploraSource>> {
     };
     let source = EsploraSource::new(config);
     let source = source.map_err(|error| {
-        Failure::Usage(format!("{error}: --esplora is as https://blockstream.info/api"))
+        Failure::Usage(format!(
+            "{error}: --esplora is as https://blockstream.info/api"
+        ))
     })?;
     Ok(Arc::new(source))
 }

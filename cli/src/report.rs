@@ -138,9 +138,7 @@ pub fn advice(why: NotReached) -> &'static str {
 impl Line {
     fn row(&self) -> [String; 4] {
         let (revision, channels, newest) = match &self.backup {
-            Some((revision, channels, newest)) => {
-                (revision.clone(), channels.to_string(), *newest)
-            }
+            Some((revision, channels, newest)) => (revision.clone(), channels.to_string(), *newest),
             None => ("-".to_owned(), "-".to_owned(), false),
         };
         let mut notes = Vec::new();

@@ -96,7 +96,10 @@ pub fn run(args: &Args, output: &Output) -> Outcome {
     let served = runtime.block_on(listener.serve(args.listen, ended, |addr| {
         let at = format!("{}@{addr}", identity.node_id());
         match output.is_json() {
-            true => output.event("listening", json!({ "node": at, "node_id": identity.node_id(), "address": addr })),
+            true => output.event(
+                "listening",
+                json!({ "node": at, "node_id": identity.node_id(), "address": addr }),
+            ),
             false => output.say(format!("listening {at}")),
         }
     }));
@@ -106,7 +109,9 @@ pub fn run(args: &Args, output: &Output) -> Outcome {
     output.event("stopped", json!({ "complete": closed.complete }));
     match closed.complete {
         true => Ok(()),
-        false => Err(Failure::Inside("not all could be written at the end".to_owned())),
+        false => Err(Failure::Inside(
+            "not all could be written at the end".to_owned(),
+        )),
     }
 }
 

@@ -10,18 +10,29 @@ use crate::output::Output;
 pub fn show(plan: &Plan, sweep_to: Option<&Address>, rates: (FeeRate, FeeRate), output: &Output) {
     output.say("");
     let rows: Vec<_> = plan.channels.iter().map(row).collect();
-    output.table(["channel", "with", "now", "capacity", "what can come back"], &rows);
+    output.table(
+        ["channel", "with", "now", "capacity", "what can come back"],
+        &rows,
+    );
     if plan.waiting_sat > 0 {
-        output.say(format!("In the chain already, to be swept: {} sat.", plan.waiting_sat));
+        output.say(format!(
+            "In the chain already, to be swept: {} sat.",
+            plan.waiting_sat
+        ));
     }
     for peer in &plan.unheard {
-        output.say(format!("Not heard: {}. It may have a newer backup.", peer.node_id));
+        output.say(format!(
+            "Not heard: {}. It may have a newer backup.",
+            peer.node_id
+        ));
     }
     output.say(
         "These are estimates: a backup knows nothing of later payments. Balances show when the peers close.",
     );
     let (first, highest) = (per_vbyte(rates.0), per_vbyte(rates.1));
-    let to = sweep_to.map_or("an address that is still to be named".to_owned(), |to| to.to_string());
+    let to = sweep_to.map_or("an address that is still to be named".to_owned(), |to| {
+        to.to_string()
+    });
     output.say(format!(
         "Sweeps go to {to} and pay {first} sat/vB at first, {highest} sat/vB at most."
     ));
@@ -51,7 +62,11 @@ fn row(channel: &PlannedChannel) -> [String; 5] {
             estimate_sat,
             may_be_stale,
         } => {
-            let stale = if may_be_stale { ", by an older state" } else { "" };
+            let stale = if may_be_stale {
+                ", by an older state"
+            } else {
+                ""
+            };
             format!("about {estimate_sat} sat{stale}, and payments in flight")
         }
         Claim::Unsupported => "nothing, by this version: a kind that it cannot sweep".to_owned(),
@@ -72,7 +87,11 @@ fn channel_json(channel: &PlannedChannel) -> Value {
         Claim::BalanceAndPayments {
             estimate_sat,
             may_be_stale,
-        } => ("balance_and_payments", Some(estimate_sat), Some(may_be_stale)),
+        } => (
+            "balance_and_payments",
+            Some(estimate_sat),
+            Some(may_be_stale),
+        ),
         Claim::Unsupported => ("unsupported", None, None),
         Claim::KeysUnknown => ("keys_unknown", None, None),
     };

@@ -154,7 +154,10 @@ fn stage_name(stage: Stage) -> &'static str {
 fn words(channel: &ChannelProgress) -> String {
     match channel.stage {
         Stage::Open if channel.unreached > 0 => {
-            format!("the peer was not reached, {} times in a row", channel.unreached)
+            format!(
+                "the peer was not reached, {} times in a row",
+                channel.unreached
+            )
         }
         Stage::Open => format!("waits for the peer, asked {} times", channel.asked),
         Stage::Closing(_) => "the close waits for a block".to_owned(),
@@ -218,10 +221,9 @@ fn fields(event: &RecoveryEvent) -> (&'static str, Value) {
             json!({ "txid": txid, "sat": sat, "fee_sat": fee_sat, "raised": raised }),
         ),
         RecoveryEvent::SweepStuck { txid } => ("sweep_stuck", json!({ "txid": txid })),
-        RecoveryEvent::SweepRefused { txid, reason } => (
-            "sweep_refused",
-            json!({ "txid": txid, "reason": reason }),
-        ),
+        RecoveryEvent::SweepRefused { txid, reason } => {
+            ("sweep_refused", json!({ "txid": txid, "reason": reason }))
+        }
         RecoveryEvent::NothingOfOurs { channel } => {
             ("nothing_of_ours", json!({ "channel": ids_json(channel) }))
         }

@@ -170,7 +170,10 @@ impl Strangers {
         self.seen = strangers
             .map(|peer| (peer, before.get(&peer).copied().unwrap_or_default() + 1))
             .collect();
-        let due = self.seen.iter().filter(|(_, ticks)| **ticks >= STRANGERS_TICKS);
+        let due = self
+            .seen
+            .iter()
+            .filter(|(_, ticks)| **ticks >= STRANGERS_TICKS);
         due.map(|(peer, _)| *peer).collect()
     }
 }
@@ -205,6 +208,9 @@ mod tests {
         assert_eq!(strangers.due([friend, stranger], &allowed), [stranger]);
         assert!(strangers.due([friend], &allowed).is_empty());
         assert!(strangers.seen.is_empty());
-        assert!(strangers.due([friend, stranger], &allowed).is_empty(), "it came again");
+        assert!(
+            strangers.due([friend, stranger], &allowed).is_empty(),
+            "it came again"
+        );
     }
 }

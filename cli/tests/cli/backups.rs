@@ -24,11 +24,16 @@ fn wallet_file(stage: &Stage, name: &str, phone: &Node, peers: &[(String, String
             "value_sat": channel.channel_value_satoshis,
         })
     }).collect();
-    let peers: Vec<_> = peers.iter().map(|(node_id, address)| {
-        json!({ "node_id": node_id, "addresses": [address] })
-    }).collect();
+    let peers: Vec<_> = peers
+        .iter()
+        .map(|(node_id, address)| json!({ "node_id": node_id, "addresses": [address] }))
+        .collect();
     let path = stage.home.path().join(name);
-    std::fs::write(&path, json!({ "channels": channels, "peers": peers }).to_string()).unwrap();
+    std::fs::write(
+        &path,
+        json!({ "channels": channels, "peers": peers }).to_string(),
+    )
+    .unwrap();
     path.display().to_string()
 }
 
@@ -40,11 +45,7 @@ fn what_was_pushed_is_retrieved_elsewhere_and_opens_for_its_owner_alone() {
     testkit::open_channel(&stage.chain, &peer, &phone, 1_000_000);
     let seed = stage.config("phone").seed;
     let owner = phone.id();
-    let storer = Storer::start(
-        stage.home.path(),
-        &SEED,
-        &args!["--allow", owner],
-    );
+    let storer = Storer::start(stage.home.path(), &SEED, &args!["--allow", owner]);
     let places = [
         (peer.id().to_string(), peer.addr().to_string()),
         (storer.node_id.to_string(), storer.addr.to_string()),
@@ -57,8 +58,14 @@ fn what_was_pushed_is_retrieved_elsewhere_and_opens_for_its_owner_alone() {
     let seed_path = seed_file(stage.home.path(), "seed", &seed);
     let node = |command: &str, dir: &str| {
         args![
-            command, "--seed-file", seed_path.display(), "--network", "regtest", "--json",
-            "--data-dir", stage.home.path().join(dir).display(),
+            command,
+            "--seed-file",
+            seed_path.display(),
+            "--network",
+            "regtest",
+            "--json",
+            "--data-dir",
+            stage.home.path().join(dir).display(),
         ]
     };
     let push = |dir, wallet: &str| [node("push", dir), args!["--wallet", wallet]].concat();
@@ -80,18 +87,42 @@ fn what_was_pushed_is_retrieved_elsewhere_and_opens_for_its_owner_alone() {
 
     // An old copy of the wallet is noticed by what a peer returns.
     let stale = run(push("old-copy", &old)).expect(7);
-    assert!(stale.stderr.contains("newer channel state"), "{}", stale.stderr);
+    assert!(
+        stale.stderr.contains("newer channel state"),
+        "{}",
+        stale.stderr
+    );
 
-    // A peer that is gone is named, and what is known stays.
+    // A peer that is gone is named; what it has said before stays, and where it has said nothing it may
+    // have a newer backup.
+    let (at, id) = (storer.at(), storer.node_id.to_string());
     storer.stop();
-    let again = run(&retrieve).expect(3).event("retrieved");
+    let why_of = |read: &serde_json::Value| {
+        let answers = read["answers"].as_array().unwrap();
+        let answer = answers.iter().find(|answer| answer["peer"] == id).unwrap();
+        answer["why"].as_str().unwrap().to_owned()
+    };
+    let again = run(&retrieve).expect(0).event("retrieved");
     assert_eq!(again["newest"], pushed["newest"]);
+    assert!(why_of(&again).starts_with("earlier"), "{again}");
+    let peer_at = format!("{}@{}", peer.id(), peer.addr());
+    let elsewhere = [node("retrieve", "other-phone"), args![peer_at, at]].concat();
+    let read = run(elsewhere).expect(3).event("retrieved");
+    assert_eq!(read["newest"], pushed["newest"]);
+    assert!(why_of(&read).contains("nobody answers"), "{read}");
 
     let blob = kept_for(owner, &SEED, &stage.home.path().join("storer")).blob();
     let file = stage.home.path().join("blob");
     std::fs::write(&file, &blob).unwrap();
     let inspect = |seed: &std::path::Path, network| {
-        args!["inspect", "--seed-file", seed.display(), "--network", network, "--json"]
+        args![
+            "inspect",
+            "--seed-file",
+            seed.display(),
+            "--network",
+            network,
+            "--json"
+        ]
     };
     let of_file = [inspect(&seed_path, "regtest"), args![file.display()]].concat();
     let shown = run(of_file).expect(0).event("inspected");

@@ -23,9 +23,22 @@ fn without_each_consent_every_channel_stays_open() {
     let seed = seed_file(stage.home.path(), "seed", &lost.seed);
     let with = |answers: &[&str]| {
         let fixed = args![
-            "recover", "--seed-file", seed.display(), "--data-dir", lost.dir.display(),
-            "--network", "regtest", "--json", "--esplora", esplora.url(), "--stay", 1,
-            "--fee-rate", 4, "--once", format!("{}@{}", anna.id(), anna.addr()),
+            "recover",
+            "--seed-file",
+            seed.display(),
+            "--data-dir",
+            lost.dir.display(),
+            "--network",
+            "regtest",
+            "--json",
+            "--esplora",
+            esplora.url(),
+            "--stay",
+            1,
+            "--fee-rate",
+            4,
+            "--once",
+            format!("{}@{}", anna.id(), anna.addr()),
         ];
         let answers = answers.iter().map(ToString::to_string).collect();
         [fixed, answers].concat()
@@ -48,7 +61,10 @@ fn without_each_consent_every_channel_stays_open() {
     assert_eq!(anna.channels().len(), 1);
     let said = anna.wire().received_since(marks, &lost_node(&lost.seed));
     let about_channels = |name: &str| name == "Error" || name == "ChannelReestablish";
-    assert!(said.iter().all(|message| !about_channels(message)), "{said:?}");
+    assert!(
+        said.iter().all(|message| !about_channels(message)),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -64,13 +80,30 @@ fn a_channel_without_keys_is_closed_only_where_that_is_said() {
 
     let seed = seed_file(stage.home.path(), "seed", &seed);
     let fixed = args![
-        "recover", "--seed-file", seed.display(), "--data-dir",
-        stage.home.path().join("new-phone").display(), "--network", "regtest", "--json",
-        "--esplora", esplora.url(), "--sweep-to", destination(), "--stay", 1, "--once",
-        "--yes", "--old-device-is-gone", format!("{}@{}", peer.id(), peer.addr()),
+        "recover",
+        "--seed-file",
+        seed.display(),
+        "--data-dir",
+        stage.home.path().join("new-phone").display(),
+        "--network",
+        "regtest",
+        "--json",
+        "--esplora",
+        esplora.url(),
+        "--sweep-to",
+        destination(),
+        "--stay",
+        1,
+        "--once",
+        "--yes",
+        "--old-device-is-gone",
+        format!("{}@{}", peer.id(), peer.addr()),
     ];
     let refused = run(&fixed).expect(4);
-    assert_eq!(refused.event("plan")["channels"][0]["claim"], "keys_unknown");
+    assert_eq!(
+        refused.event("plan")["channels"][0]["claim"],
+        "keys_unknown"
+    );
     assert!(refused.stderr.contains("--close-channels-without-keys"));
     assert_eq!(closes(&stage.chain, &funding), 0);
 

@@ -19,8 +19,14 @@ fn id(seed: [u8; 32]) -> String {
 /// `retrieve` with this identity, from somebody who never answers.
 fn retrieve(home: &Path, identity: &[String], peer: &str) -> Ended {
     let fixed = args![
-        "retrieve", "--data-dir", home.join("data").display(), "--network", "regtest",
-        "--budget", 1, "--json",
+        "retrieve",
+        "--data-dir",
+        home.join("data").display(),
+        "--network",
+        "regtest",
+        "--budget",
+        1,
+        "--json",
     ];
     run([fixed, identity.to_vec(), args![peer]].concat())
 }
@@ -35,11 +41,20 @@ fn a_seed_is_never_taken_from_an_argument_or_the_environment() {
     assert!(!help.contains("[env"), "{help}");
     let home = tempfile::tempdir().unwrap();
     let args = args![
-        "retrieve", "--data-dir", home.path().join("data").display(), "--network", "regtest",
+        "retrieve",
+        "--data-dir",
+        home.path().join("data").display(),
+        "--network",
+        "regtest",
         format!("{}@127.0.0.1:1", id([1; 32])),
     ];
     let mut command = program(args);
-    for name in ["SEED", "PEER_STORAGE_SEED", "MNEMONIC", "PEER_STORAGE_MNEMONIC"] {
+    for name in [
+        "SEED",
+        "PEER_STORAGE_SEED",
+        "MNEMONIC",
+        "PEER_STORAGE_MNEMONIC",
+    ] {
         command.env(name, &hex);
     }
     let refused = Ended::from(command.output().unwrap()).expect(2);
@@ -72,8 +87,14 @@ fn the_wrong_seed_or_directory_is_noticed_before_anyone_is_connected_to() {
     let refused = retrieve(home.path(), &args!["--seed-file", other.display()], &peer).expect(5);
     assert!(refused.stderr.contains("another node or network"));
     let args = args![
-        "retrieve", "--data-dir", home.path().join("data").display(), "--network", "signet",
-        "--seed-file", seed.display(), peer,
+        "retrieve",
+        "--data-dir",
+        home.path().join("data").display(),
+        "--network",
+        "signet",
+        "--seed-file",
+        seed.display(),
+        peer,
     ];
     run(args).expect(5);
 }
@@ -91,8 +112,10 @@ fn words_and_passphrase_are_those_of_an_ldk_node_wallet() {
         let node = Identity::from_ldk_node_mnemonic(WORDS, passphrase, bitcoin::Network::Regtest);
         let expected = node.unwrap().node_id();
         let words = args![
-            "--mnemonic-file", file("words", &format!("{WORDS}\n")),
-            "--passphrase-file", file("passphrase", &format!("{passphrase}\n")),
+            "--mnemonic-file",
+            file("words", &format!("{WORDS}\n")),
+            "--passphrase-file",
+            file("passphrase", &format!("{passphrase}\n")),
         ];
         let ours = [words.clone(), args!["--expect-node-id", expected]].concat();
         retrieve(&home.path().join(passphrase), &ours, &nobody).expect(3);
@@ -119,26 +142,50 @@ fn what_cannot_be_meant_is_a_usage_error_that_says_what_is_wanted() {
     let mine = args!["--seed-file", seed.display()];
     for peer in ["nobody", "02aa@127.0.0.1:9735", "127.0.0.1:9735"] {
         let refused = retrieve(home.path(), &mine, peer).expect(2);
-        assert!(refused.stderr.contains("NODEID@HOST:PORT"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("NODEID@HOST:PORT"),
+            "{}",
+            refused.stderr
+        );
     }
     let no_peer = args![
-        "retrieve", "--data-dir", home.path().join("new").display(), "--network", "regtest",
-        "--seed-file", seed.display(),
+        "retrieve",
+        "--data-dir",
+        home.path().join("new").display(),
+        "--network",
+        "regtest",
+        "--seed-file",
+        seed.display(),
     ];
     run(no_peer).expect(2);
 
     let recover = |more: &[&str]| {
         let fixed = args![
-            "recover", "--data-dir", home.path().join("recover").display(), "--network", "regtest",
-            "--seed-file", seed.display(), "--budget", 1, format!("{}@127.0.0.1:1", id([1; 32])),
+            "recover",
+            "--data-dir",
+            home.path().join("recover").display(),
+            "--network",
+            "regtest",
+            "--seed-file",
+            seed.display(),
+            "--budget",
+            1,
+            format!("{}@127.0.0.1:1", id([1; 32])),
         ];
         run([fixed, more.iter().map(ToString::to_string).collect()].concat())
     };
-    let (esplora, mainnet) = ("http://127.0.0.1:1", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
+    let (esplora, mainnet) = (
+        "http://127.0.0.1:1",
+        "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
+    );
     recover(&[]).expect(2);
     recover(&["--esplora", "no-url"]).expect(2);
     let refused = recover(&["--esplora", esplora, "--sweep-to", mainnet]).expect(2);
-    assert!(refused.stderr.contains("another network"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("another network"),
+        "{}",
+        refused.stderr
+    );
     recover(&["--esplora", esplora, "--sweep-to", "bc1garbage"]).expect(2);
     recover(&["--esplora", esplora]).expect(6);
 
@@ -146,11 +193,21 @@ fn what_cannot_be_meant_is_a_usage_error_that_says_what_is_wanted() {
         let path = home.path().join("wallet.json");
         std::fs::write(&path, text).unwrap();
         run(args![
-            "push", "--data-dir", home.path().join("push").display(), "--network", "regtest",
-            "--seed-file", seed.display(), "--wallet", path.display(),
+            "push",
+            "--data-dir",
+            home.path().join("push").display(),
+            "--network",
+            "regtest",
+            "--seed-file",
+            seed.display(),
+            "--wallet",
+            path.display(),
         ])
     };
-    let peer = format!(r#"{{"node_id":"{}","addresses":["127.0.0.1:1"]}}"#, id([1; 32]));
+    let peer = format!(
+        r#"{{"node_id":"{}","addresses":["127.0.0.1:1"]}}"#,
+        id([1; 32])
+    );
     let channel = format!(
         r#"{{"peer":"{}","short_channel_id":"7x1x0","update_id":1,"kind":"anchors"}}"#,
         id([1; 32])
@@ -169,7 +226,11 @@ fn what_cannot_be_meant_is_a_usage_error_that_says_what_is_wanted() {
         with(&channel).replace("127.0.0.1:1", "127.0.0.1"),
     ] {
         let refused = push(&bad).expect(2);
-        assert!(refused.stderr.contains("wallet.json"), "{bad}: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains("wallet.json"),
+            "{bad}: {}",
+            refused.stderr
+        );
         assert!(!home.path().join("push").exists(), "nothing was touched");
     }
     // Good, but nobody is there.

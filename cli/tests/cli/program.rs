@@ -104,7 +104,12 @@ impl Running {
             passed.push(line);
         }
         let mut stderr = String::new();
-        let _ = self.child.stderr.take().unwrap().read_to_string(&mut stderr);
+        let _ = self
+            .child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr);
         panic!("it ended without {name}: {passed:#?}\n{stderr}");
     }
 
@@ -117,13 +122,19 @@ impl Running {
     /// Sends a signal, as `TERM`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([format!("-{name}"), pid]).status();
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), pid])
+            .status();
         assert!(sent.unwrap().success());
     }
 
     /// Its exit code.
     pub fn ended(mut self) -> i32 {
-        self.child.wait().unwrap().code().expect("it was not killed")
+        self.child
+            .wait()
+            .unwrap()
+            .code()
+            .expect("it was not killed")
     }
 }
 

@@ -39,8 +39,13 @@ impl Scene {
     fn node_args(&self) -> Vec<String> {
         let seed = seed_file(self.stage.home.path(), "seed", &self.lost.seed);
         args![
-            "--seed-file", seed.display(), "--data-dir", self.lost.dir.display(),
-            "--network", "regtest", "--json",
+            "--seed-file",
+            seed.display(),
+            "--data-dir",
+            self.lost.dir.display(),
+            "--network",
+            "regtest",
+            "--json",
             format!("{}@{}", self.peer.id(), self.peer.addr()),
         ]
     }
@@ -52,8 +57,18 @@ impl Scene {
     fn recover(&self, more: &[&str]) -> Vec<String> {
         let more = more.iter().map(ToString::to_string).collect();
         let fixed = args![
-            "--esplora", self.esplora.url(), "--sweep-to", destination(),
-            "--fee-rate", 4, "--highest-fee-rate", 20, "--stay", 1, "--poll", 1,
+            "--esplora",
+            self.esplora.url(),
+            "--sweep-to",
+            destination(),
+            "--fee-rate",
+            4,
+            "--highest-fee-rate",
+            20,
+            "--stay",
+            1,
+            "--poll",
+            1,
         ];
         [args!["recover"], self.node_args(), fixed, more].concat()
     }
@@ -151,7 +166,11 @@ fn one_step_at_a_time_an_unreachable_server_and_a_channel_that_is_given_up() {
         let mut args = args;
         args[at + 1] = other[1].to_owned();
         let refused = run(&args).expect(2);
-        assert!(refused.stderr.contains("--plan-again"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("--plan-again"),
+            "{}",
+            refused.stderr
+        );
     }
     let mut args = scene.recover(&[]);
     let at = args.iter().position(|arg| arg == "--sweep-to").unwrap();
