@@ -216,7 +216,8 @@ fn carry_out(args: &Args, node: &Node, recovery: &mut Recovery, output: &Output)
                 watch.progress(&progress);
                 pause = args.poll;
                 if progress.done {
-                    return Ok(watch.done(&progress));
+                    watch.done(&progress);
+                    return Ok(());
                 }
                 progress.next_round_in.min(args.poll)
             }

@@ -166,3 +166,113 @@ impl Questions<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::str::FromStr;
+
+    use bitcoin::secp256k1::PublicKey;
+    use bitcoin::Network;
+    use ldk_peer_storage::backup::PeerRecord;
+
+    use super::*;
+
+    /// Says no to one of the questions, and yes to the others.
+    struct Doubtful {
+        asked: usize,
+        no_to: Option<usize>,
+    }
+
+    impl Person for Doubtful {
+        fn agrees(&mut self, _question: &str) -> Option<bool> {
+            self.asked += 1;
+            Some(self.no_to != Some(self.asked))
+        }
+    }
+
+    struct Nobody;
+
+    impl Person for Nobody {
+        fn agrees(&mut self, _question: &str) -> Option<bool> {
+            None
+        }
+    }
+
+    /// Coins that wait, and a peer that was not heard.
+    fn plan() -> Plan {
+        let id = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        Plan {
+            newest: None,
+            channels: Vec::new(),
+            unheard: vec![PeerRecord {
+                node_id: PublicKey::from_str(id).unwrap(),
+                addresses: Vec::new(),
+            }],
+            waiting_sat: 1_000,
+        }
+    }
+
+    fn answers(all: bool) -> Answers {
+        Answers {
+            yes: all,
+            old_device_is_gone: all,
+            without_unheard_peers: all,
+            close_channels_without_keys: false,
+        }
+    }
+
+    fn ask_about(plan: &Plan, answers: &Answers, person: &mut dyn Person) -> Outcome<Consent> {
+        let address = Address::from_str("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080").unwrap();
+        let rate = FeeRate::BROADCAST_MIN;
+        let address = address.require_network(Network::Regtest).unwrap();
+        ask(plan, answers, address, (rate, rate), person)
+    }
+
+    #[test]
+    fn each_question_is_asked_and_each_no_ends_it() {
+        let mut willing = Doubtful {
+            asked: 0,
+            no_to: None,
+        };
+        let consent = ask_about(&plan(), &answers(false), &mut willing).unwrap();
+        assert_eq!(willing.asked, 3);
+        assert!(consent.old_device_is_gone && consent.goes_on_without_unheard_peers);
+        assert!(!consent.closes_channels_without_keys);
+        for no_to in 1..=3 {
+            let mut doubtful = Doubtful {
+                asked: 0,
+                no_to: Some(no_to),
+            };
+            let refused = ask_about(&plan(), &answers(false), &mut doubtful)
+                .err()
+                .unwrap();
+            assert_eq!(refused.exit_code(), 4);
+            assert_eq!(doubtful.asked, no_to, "nothing more was asked");
+        }
+    }
+
+    #[test]
+    fn what_was_answered_by_flags_or_does_not_matter_is_not_asked() {
+        assert!(ask_about(&plan(), &answers(true), &mut Nobody).is_ok());
+        let mut all_heard = plan();
+        all_heard.unheard.clear();
+        let mut willing = Doubtful {
+            asked: 0,
+            no_to: None,
+        };
+        assert!(ask_about(&all_heard, &answers(false), &mut willing).is_ok());
+        assert_eq!(willing.asked, 2);
+    }
+
+    #[test]
+    fn where_nobody_is_asked_all_that_is_missing_is_named() {
+        let refused = ask_about(&plan(), &answers(false), &mut Nobody)
+            .err()
+            .unwrap();
+        let words = refused.to_string();
+        for flag in ["--yes", "--old-device-is-gone", "--without-unheard-peers"] {
+            assert!(words.contains(flag), "{words}");
+        }
+    }
+}

@@ -87,6 +87,7 @@ fn what_was_pushed_is_retrieved_elsewhere_and_opens_for_its_owner_alone() {
 
     // An old copy of the wallet is noticed by what a peer returns.
     let stale = run(push("old-copy", &old)).expect(7);
+    assert!(stale.event("pushed")["peers"][0]["sent"].is_null());
     assert!(
         stale.stderr.contains("newer channel state"),
         "{}",

@@ -1,5 +1,7 @@
 //! The program as people and scripts run it: real processes, real peers, a real chain.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// `args!` makes a Vec also where an array would do.
+#![allow(clippy::useless_vec)]
 
 mod backups;
 mod consent;

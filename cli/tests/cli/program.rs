@@ -50,7 +50,7 @@ impl Ended {
     /// All lines of a run with `--json`: each has to be an object.
     #[track_caller]
     pub fn events(&self) -> Vec<Value> {
-        let events = self.stdout.lines().map(|line| serde_json::from_str(line));
+        let events = self.stdout.lines().map(serde_json::from_str);
         let events: Result<Vec<Value>, _> = events.collect();
         let events = events.unwrap_or_else(|e| panic!("{e} in {}", self.stdout));
         assert!(events.iter().all(|event| event["event"].is_string()));
