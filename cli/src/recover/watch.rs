@@ -105,17 +105,17 @@ impl Watch {
     fn draw(&self, shown: &mut Shown, progress: &Progress) {
         for (place, channel) in progress.channels.iter().enumerate() {
             let bar = shown.channels.entry(place).or_insert_with(|| {
-                let bar = self.0.bars.add(ProgressBar::new(STEPS));
-                bar.set_prefix(name(&channel.ids));
-                bar.with_style(channel_style())
+                let bar = ProgressBar::new(STEPS).with_style(channel_style());
+                self.0.bars.add(bar.with_prefix(name(&channel.ids)))
             });
             bar.set_position(steps(channel.stage));
             bar.set_message(words(channel));
         }
         let sums = shown.sums.get_or_insert_with(|| {
-            let bar = self.0.bars.add(ProgressBar::new_spinner());
+            let bar = ProgressBar::new_spinner().with_style(spinner_style());
+            let bar = self.0.bars.add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
-            bar.with_style(spinner_style())
+            bar
         });
         sums.set_message(format!(
             "{} sat found, {} sat arrived, {} sat fees. Can be ended at any time.",

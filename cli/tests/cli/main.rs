@@ -14,3 +14,4 @@ mod stage;
 mod storer;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
+mod terminal;

@@ -11,15 +11,15 @@ use crate::stage::{closes, destination, Lost, Stage};
 const OWNED: u64 = 500_000 - 10_000;
 
 /// A phone that is lost, and where its coins are recovered.
-struct Scene {
-    stage: Stage,
-    esplora: EsploraServer,
-    peer: Node,
-    lost: Lost,
+pub struct Scene {
+    pub stage: Stage,
+    pub esplora: EsploraServer,
+    pub peer: Node,
+    pub lost: Lost,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub fn new() -> Scene {
         let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
         let esplora = EsploraServer::start(&stage.chain);
         let peer = stage.stock("peer");
@@ -74,7 +74,7 @@ impl Scene {
     }
 
     /// The peer's close is in the mempool, and then in a block.
-    fn confirm_close(&self) {
+    pub fn confirm_close(&self) {
         wait_until("the peer's close", DEADLINE, || {
             closes(&self.stage.chain, &self.lost.funding) == 1
         });
