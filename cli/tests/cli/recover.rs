@@ -161,7 +161,7 @@ fn one_step_at_a_time_an_unreachable_server_and_a_channel_that_is_given_up() {
 
     // What was agreed to is not changed in passing.
     for other in [["--fee-rate", "5"], ["--highest-fee-rate", "21"]] {
-        let args = scene.recover(&[]);
+        let args = scene.recover(&["--once"]);
         let at = args.iter().position(|arg| arg == other[0]).unwrap();
         let mut args = args;
         args[at + 1] = other[1].to_owned();
@@ -172,7 +172,7 @@ fn one_step_at_a_time_an_unreachable_server_and_a_channel_that_is_given_up() {
             refused.stderr
         );
     }
-    let mut args = scene.recover(&[]);
+    let mut args = scene.recover(&["--once"]);
     let at = args.iter().position(|arg| arg == "--sweep-to").unwrap();
     args[at + 1] = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".to_owned();
     assert!(run(&args).expect(2).stderr.contains("--plan-again"));
