@@ -55,12 +55,10 @@ impl OnTerminal {
             let screen = self.screen.lock().unwrap();
             screen[from..].find(text).map(|at| from + at + text.len())
         };
-        let end = std::time::Instant::now() + DEADLINE;
-        while find().is_none() && std::time::Instant::now() < end {
-            std::thread::yield_now();
-        }
-        let screen = || self.screen.lock().unwrap()[from..].to_owned();
-        self.seen = find().unwrap_or_else(|| panic!("no {text:?} on the screen: {}", screen()));
+        wait_until(&format!("{text:?} on the screen"), DEADLINE, || {
+            find().is_some()
+        });
+        self.seen = find().unwrap();
     }
 
     /// Waits until the terminal no longer shows what is typed: a moment after it was asked for.
