@@ -110,7 +110,7 @@ impl MonitorRecord {
 }
 
 /// What a channel is known by. At least one is set; a small blob carries just one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChannelIds {
     /// The short channel id of the confirmed funding output (BOLT #7).
     pub short_channel_id: Option<u64>,
@@ -201,6 +201,16 @@ impl fmt::Debug for PeerRecord {
         f.debug_struct("PeerRecord")
             .field("addresses", &self.addresses.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ChannelIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelIds")
+            .field("short_channel_id", &self.short_channel_id.is_some())
+            .field("funding_outpoint", &self.funding_outpoint.is_some())
+            .field("channel_id", &self.channel_id.is_some())
+            .finish()
     }
 }
 

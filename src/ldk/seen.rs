@@ -1,6 +1,7 @@
 //! The `channel_reestablish` messages that came: they tell which channels a peer believes in.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
@@ -12,7 +13,7 @@ const MOST_OF_A_PEER: usize = 256;
 const MOST: usize = 4096;
 
 /// A `channel_reestablish` (type 136) that a peer sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SeenReestablish {
     /// Who sent it.
     pub peer: PublicKey,
@@ -20,6 +21,15 @@ pub struct SeenReestablish {
     pub channel_id: ChannelId,
     /// Its numbers.
     pub numbers: Numbers,
+}
+
+// Which channels there are is private.
+impl fmt::Debug for SeenReestablish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeenReestablish")
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]

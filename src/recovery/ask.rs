@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use lightning::ln::types::ChannelId;
-
 use super::journal::Way;
+use super::naming::Naming;
 use crate::backup::PeerRecord;
-use crate::session::{CloseAttempt, Session};
+use crate::session::{CloseAttempt, NotAsked, Session};
 
 /// How peers are reached.
 pub(super) struct Asker<'a> {
@@ -17,14 +16,17 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Connects, asks in this one way, and stays for a while. An error says why nothing was asked.
-    pub fn ask(&self, peer: &PeerRecord, channels: &[ChannelId], way: Way) -> Result<(), String> {
-        let channels = channels.to_vec();
+    /// Connects, asks in this one way for what the peer may be asked for, and stays for a while.
+    pub fn ask(&self, peer: &PeerRecord, naming: Naming, way: Way) -> Result<(), NotAsked> {
+        let channels = naming.candidates();
         let attempt = match way {
             Way::Error => CloseAttempt::Error { channels },
             Way::BogusReestablish => CloseAttempt::BogusReestablish { channels },
         };
-        let outcome = self.session.request_close(peer, attempt, self.stay);
-        outcome.asked.map_err(|why| why.to_string())
+        let may_ask = Box::new(move |id: &_, named: &[_]| naming.may_ask(id, named));
+        let outcome = self
+            .session
+            .request_close(peer, attempt, may_ask, self.stay);
+        outcome.asked
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::Txid;
+use bitcoin::{FeeRate, Txid};
 
 use super::journal::Way;
 use crate::backup::ChannelIds;
@@ -14,13 +14,15 @@ use crate::backup::ChannelIds;
 /// |---|---|
 /// | `Asked` | the peer was reached and asked to close; the chain will show whether it did |
 /// | `NotReached` | nobody answered; tried again by itself. After days: find another address of the peer |
+/// | `NotNamed` | the peer answered, but names no channel by which it may be asked for those that were agreed to: it has forgotten them, or names others beside them that only the chain could tell apart. Tried again by itself; [`plan_again`](super::Recovery::plan_again) shows what it names |
 /// | `Closing`, `Closed` | the close is in the mempool, in the chain; sat: what of it is ours |
 /// | `NothingOfOurs` | the close is buried, and nothing in it can be swept: not recognised, or too small for the fee rate. Its backup stays, and it can be agreed to again |
 /// | `Sweeping` | a sweep was handed to the network |
+/// | `SweepToOldAddress` | the person has changed the address, and the sweep to the one before pays as much as the person allows: it may confirm there. Agree again, with a highest fee rate of `needs` or more: then it is replaced |
 /// | `SweepStuck` | it pays as much as the person allows, and is not in the chain |
 /// | `SweepRefused` | the network does not take it; tried again by itself |
 /// | `Over` | what was ours is at the person's address and buried |
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoveryEvent {
     /// A peer was asked to close its channels.
@@ -38,6 +40,13 @@ pub enum RecoveryEvent {
         times: u32,
         /// Why.
         why: String,
+    },
+    /// A peer was reached and not asked: by the channels that it names it may be asked for none.
+    NotNamed {
+        /// The peer.
+        peer: PublicKey,
+        /// How often in a row it was not asked, or not reached.
+        times: u32,
     },
     /// The close of a channel is in the mempool.
     Closing {
@@ -76,6 +85,14 @@ pub enum RecoveryEvent {
         /// The transaction.
         txid: Txid,
     },
+    /// A sweep waits that goes to an address agreed to before, and cannot be replaced at the fee rate that
+    /// the person allows.
+    SweepToOldAddress {
+        /// The transaction.
+        txid: Txid,
+        /// The highest fee rate has to be this at least.
+        needs: FeeRate,
+    },
     /// The network did not take a sweep.
     SweepRefused {
         /// The transaction.
@@ -95,28 +112,47 @@ pub enum RecoveryEvent {
     },
 }
 
-// For logs: no channel ids.
+// For logs: nothing that names a peer, a channel or a transaction.
 impl fmt::Display for RecoveryEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecoveryEvent::Asked { peer, way } => write!(f, "asked {peer} to close ({way:?})"),
-            RecoveryEvent::NotReached { peer, times, why } => {
-                write!(f, "{peer} was not reached, {times} times in a row: {why}")
+            RecoveryEvent::Asked { way, .. } => write!(f, "a peer was asked to close ({way:?})"),
+            RecoveryEvent::NotReached { times, why, .. } => {
+                write!(f, "a peer was not reached, {times} times in a row: {why}")
             }
-            RecoveryEvent::Closing { txid, .. } => write!(f, "a channel closes with {txid}"),
-            RecoveryEvent::Closed { txid, ours_sat, .. } => {
-                write!(f, "{txid} closed a channel; {ours_sat} sat of it are ours")
+            RecoveryEvent::NotNamed { times, .. } => {
+                write!(
+                    f,
+                    "a peer named no channel to ask for, {times} times in a row"
+                )
+            }
+            RecoveryEvent::Closing { .. } => write!(f, "a channel closes"),
+            RecoveryEvent::Closed { ours_sat, .. } => {
+                write!(f, "a channel was closed; {ours_sat} sat of it are ours")
             }
             RecoveryEvent::Reopened { .. } => write!(f, "a close has left the chain"),
-            RecoveryEvent::Sweeping {
-                txid, sat, fee_sat, ..
-            } => write!(f, "{txid} sweeps {sat} sat for a fee of {fee_sat} sat"),
-            RecoveryEvent::SweepStuck { txid } => write!(f, "{txid} does not confirm"),
-            RecoveryEvent::SweepRefused { txid, reason } => {
-                write!(f, "the network refused {txid}: {reason}")
+            RecoveryEvent::Sweeping { sat, fee_sat, .. } => {
+                write!(f, "{sat} sat are swept for a fee of {fee_sat} sat")
+            }
+            RecoveryEvent::SweepStuck { .. } => write!(f, "a sweep does not confirm"),
+            RecoveryEvent::SweepToOldAddress { needs, .. } => {
+                let needs = needs.to_sat_per_kwu();
+                write!(
+                    f,
+                    "a sweep to the address before cannot be replaced below {needs} sat per kwu"
+                )
+            }
+            RecoveryEvent::SweepRefused { reason, .. } => {
+                write!(f, "the network refused a sweep: {reason}")
             }
             RecoveryEvent::NothingOfOurs { .. } => write!(f, "a channel closed without us"),
             RecoveryEvent::Over { .. } => write!(f, "a channel is over"),
         }
+    }
+}
+
+impl fmt::Debug for RecoveryEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecoveryEvent({self})")
     }
 }

@@ -39,6 +39,11 @@ pub(super) enum Step {
     /// A channel's close is buried, and nothing in it was found that can be swept. Its backup stays: what
     /// was not recognised today may be by what comes to light later.
     NothingFound { channel: ChannelIds },
+    /// An output of ours was found by its script, unspent.
+    Found { output: OutPoint },
+    /// What was found of a channel by scripts is swept and buried. Its backup stays: nothing proves that
+    /// it was this channel's.
+    OverByScript { channel: ChannelIds },
     /// The person no longer waits for a channel. Its backup stays.
     GivenUp { channel: ChannelIds },
 }
@@ -134,7 +139,10 @@ pub(super) struct Journal {
     attempts: BTreeMap<PublicKey, Attempts>,
     /// The oldest first.
     pub sweeps: Vec<Sweep>,
+    /// Outputs of ours that were found by their scripts.
+    pub found: Vec<OutPoint>,
     over: Vec<ChannelIds>,
+    over_by_script: Vec<ChannelIds>,
     nothing_found: Vec<ChannelIds>,
     given_up: Vec<ChannelIds>,
 }
@@ -166,6 +174,10 @@ impl Journal {
 
     pub fn is_over(&self, channel: &ChannelIds) -> bool {
         self.over.iter().any(|over| over.matches(channel))
+    }
+
+    pub fn is_over_by_script(&self, channel: &ChannelIds) -> bool {
+        self.over_by_script.iter().any(|ids| ids.matches(channel))
     }
 
     pub fn has_found_nothing(&self, channel: &ChannelIds) -> bool {
@@ -204,6 +216,8 @@ impl Journal {
             }
             Step::Sweeping(sweep) => self.sweeps.push(sweep),
             Step::Over { channel } => self.over.push(channel),
+            Step::Found { output } => self.found.push(output),
+            Step::OverByScript { channel } => self.over_by_script.push(channel),
             Step::NothingFound { channel } => self.nothing_found.push(channel),
             Step::GivenUp { channel } => self.given_up.push(channel),
         }
@@ -211,7 +225,12 @@ impl Journal {
 
     /// Perhaps anew: what was known before is completed, and what was thought to be its end is open again.
     fn agreed_to(&mut self, mut target: Target) {
-        for ended in [&mut self.over, &mut self.nothing_found, &mut self.given_up] {
+        for ended in [
+            &mut self.over,
+            &mut self.over_by_script,
+            &mut self.nothing_found,
+            &mut self.given_up,
+        ] {
             ended.retain(|ids| !ids.matches(&target.ids));
         }
         let same = |known: &Target| known.peer == target.peer && known.ids.matches(&target.ids);
@@ -237,6 +256,8 @@ impl_writeable_tlv_based_enum!(Step,
     (10, Reached) => { (0, peer, required) },
     (12, GivenUp) => { (0, channel, required) },
     (14, NothingFound) => { (0, channel, required) },
+    (16, Found) => { (0, output, required) },
+    (18, OverByScript) => { (0, channel, required) },
     {4, Sweeping} => (),
 );
 

@@ -5,7 +5,7 @@
 //! backup. A v2 key is one of 1000 that the seed alone gives; LDK signs only for a `channel_keys_id`,
 //! and one in 1000 leads to that key, so ids are tried.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, OnceLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
@@ -37,6 +37,8 @@ pub(super) struct PaymentKeys {
     secp: Secp256k1<All>,
     /// The scripts that the seed alone gives.
     v2_scripts: OnceLock<HashMap<ScriptBuf, ChannelKind>>,
+    /// Those of channels whose `channel_keys_id` a backup tells.
+    v1_scripts: Mutex<BTreeMap<ScriptBuf, PaymentKey>>,
     /// Ids found by trying.
     found: Mutex<HashMap<ScriptBuf, [u8; 32]>>,
 }
@@ -48,6 +50,7 @@ impl PaymentKeys {
             v2: identity.keys(),
             secp: Secp256k1::new(),
             v2_scripts: OnceLock::new(),
+            v1_scripts: Mutex::default(),
             found: Mutex::default(),
         }
     }
@@ -61,13 +64,31 @@ impl PaymentKeys {
         &self.secp
     }
 
-    /// Whether an output with this script is ours; `channel_keys_id`: what the backup tells of its
-    /// channel.
-    pub fn recognise(
-        &self,
-        script: &Script,
-        channel_keys_id: Option<[u8; 32]>,
-    ) -> Option<PaymentKey> {
+    /// A backup tells the `channel_keys_id` of a channel.
+    pub fn learn(&self, channel_keys_id: [u8; 32]) {
+        let mut known = lock(&self.v1_scripts);
+        if known
+            .values()
+            .any(|key| key.channel_keys_id == channel_keys_id)
+        {
+            return;
+        }
+        let point = self.v1.derive_channel_keys(&channel_keys_id);
+        let point = point.pubkeys(&self.secp).payment_point;
+        known.extend(KINDS.map(|kind| {
+            let key = PaymentKey {
+                kind,
+                channel_keys_id,
+            };
+            (
+                get_countersigner_payment_script(&features(kind), &point),
+                key,
+            )
+        }));
+    }
+
+    /// Whether an output with this script is ours.
+    pub fn recognise(&self, script: &Script) -> Option<PaymentKey> {
         if let Some(kind) = self.v2_scripts().get(script) {
             let channel_keys_id = self.id_for(script, *kind)?;
             return Some(PaymentKey {
@@ -75,17 +96,15 @@ impl PaymentKeys {
                 channel_keys_id,
             });
         }
-        let channel_keys_id = channel_keys_id?;
-        let point = self.v1.derive_channel_keys(&channel_keys_id);
-        let point = point.pubkeys(&self.secp).payment_point;
-        let fits = |kind: &ChannelKind| {
-            get_countersigner_payment_script(&features(*kind), &point).as_script() == script
-        };
-        let kind = KINDS.into_iter().find(fits)?;
-        Some(PaymentKey {
-            kind,
-            channel_keys_id,
-        })
+        lock(&self.v1_scripts).get(script).copied()
+    }
+
+    /// All scripts that it recognises, those of known channels first, always in the same order.
+    pub fn scripts(&self) -> Vec<ScriptBuf> {
+        let mut v2: Vec<_> = self.v2_scripts().keys().cloned().collect();
+        v2.sort();
+        let v1 = lock(&self.v1_scripts).keys().cloned().collect::<Vec<_>>();
+        v1.into_iter().chain(v2).collect()
     }
 
     /// Whether it is an address of LDK's own keys, to which monitors send what they claim.
@@ -146,7 +165,7 @@ impl PaymentKeys {
     }
 
     /// The scripts of `to_remote` outputs that the seed alone gives.
-    pub fn v2_scripts(&self) -> &HashMap<ScriptBuf, ChannelKind> {
+    fn v2_scripts(&self) -> &HashMap<ScriptBuf, ChannelKind> {
         self.v2_scripts.get_or_init(|| {
             let scripts = self
                 .v2
@@ -203,14 +222,15 @@ mod tests {
         let identity = Identity::from_seed([7; 32]).unwrap();
         let keys = PaymentKeys::new(&identity);
         let id = [9; 32];
-        for (manager, backed_up) in [(identity.keys(), None), (identity.v1_keys(), Some(id))] {
+        keys.learn(id);
+        for manager in [identity.keys(), identity.v1_keys()] {
             let point = manager
                 .derive_channel_keys(&id)
                 .pubkeys(keys.secp())
                 .payment_point;
             for kind in KINDS {
                 let script = get_countersigner_payment_script(&features(kind), &point);
-                let key = keys.recognise(&script, backed_up).unwrap();
+                let key = keys.recognise(&script).unwrap();
                 assert_eq!(key.kind, kind);
                 let output = TxOut {
                     value: Amount::from_sat(100_000),
@@ -238,12 +258,11 @@ mod tests {
     #[test]
     fn an_output_of_somebody_else_is_not_ours() {
         let keys = PaymentKeys::new(&Identity::from_seed([7; 32]).unwrap());
+        keys.learn([9; 32]);
         let other = Identity::from_seed([8; 32]).unwrap();
         let scripts = other
             .keys()
             .possible_v2_counterparty_closed_balance_spks(keys.secp());
-        assert!(scripts
-            .iter()
-            .all(|s| keys.recognise(s, Some([9; 32])).is_none()));
+        assert!(scripts.iter().all(|s| keys.recognise(s).is_none()));
     }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bitcoin::block::Header;
 use bitcoin::{BlockHash, OutPoint, Script, Transaction, TxIn, Txid};
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use lightning::chain::chainmonitor::{ChainMonitor, Persist};
@@ -25,7 +26,9 @@ use lightning::util::ser::ReadableArgs;
 
 use super::chain::{ChainError, ChainSource, FoundTransaction, Tip};
 use super::identity::Identity;
+use super::journal::Terms;
 use super::signer::{RecoveryKeys, RecoverySigner};
+use super::sweep;
 use crate::exchange::RestoredMonitor;
 use crate::locks::lock;
 
@@ -38,7 +41,7 @@ type Guarded = ChainMonitor<
     Arc<Watched>,
     Arc<Wishes>,
     Arc<Rate>,
-    Arc<ToLog>,
+    Arc<NoLog>,
     Arc<Nowhere>,
     Arc<KeysManager>,
 >;
@@ -58,6 +61,8 @@ pub(super) struct Monitors {
     /// The last block that they were shown.
     tip: Mutex<Option<Tip>>,
     outdated: AtomicBool,
+    /// What was published last, by its first input: what LDK makes of it later may be too dear.
+    published: Mutex<BTreeMap<OutPoint, Transaction>>,
     /// What has become spendable.
     spendable: Mutex<Vec<(Option<ChannelId>, SpendableOutputDescriptor)>>,
 }
@@ -69,7 +74,7 @@ impl Monitors {
         let chain_monitor = ChainMonitor::new(
             Some(watched.clone()),
             wishes.clone(),
-            Arc::new(ToLog),
+            Arc::new(NoLog),
             rate.clone(),
             Arc::new(Nowhere),
             keys.clone(),
@@ -86,6 +91,7 @@ impl Monitors {
             loaded: BTreeMap::new(),
             tip: Mutex::default(),
             outdated: AtomicBool::new(false),
+            published: Mutex::default(),
             spendable: Mutex::default(),
         }
     }
@@ -179,9 +185,9 @@ impl Monitors {
         &self,
         chain: &dyn ChainSource,
         tip: &Tip,
-        fee_rate: u64,
+        terms: &Terms,
     ) -> Result<(), ChainError> {
-        *lock(&self.rate.0) = fee_rate;
+        *lock(&self.rate.0) = terms.fee_rate;
         let has_left = self.what_has_left(chain)?;
         if lock(&self.tip).is_none() {
             // Of the blocks that the lost device had seen.
@@ -222,41 +228,71 @@ impl Monitors {
         });
         self.chain_monitor.rebroadcast_pending_claims();
         for tx in std::mem::take(&mut *lock(&self.wishes.0)) {
-            if !self.may_be_published(chain, &tx)? {
-                log::debug!("recovery: {} is not published", tx.compute_txid());
-                continue;
-            }
-            match chain.broadcast(&tx) {
-                Ok(()) => {}
-                // LDK makes claims anew each block, and others spend outputs too.
-                Err(ChainError::Rejected { reason }) => {
-                    log::debug!("recovery: a claim was refused: {reason}");
-                }
-                Err(error) => return Err(error),
-            }
+            self.publish(chain, tx, terms)?;
         }
         Ok(())
     }
 
+    fn publish(
+        &self,
+        chain: &dyn ChainSource,
+        tx: Transaction,
+        terms: &Terms,
+    ) -> Result<(), ChainError> {
+        let Some(input_sat) = self.may_be_published(chain, &tx)? else {
+            log::debug!("recovery: a transaction of a monitor is not published");
+            return Ok(());
+        };
+        let Some(first) = tx.input.first().map(|input| input.previous_output) else {
+            return Ok(());
+        };
+        let wanted = match sweep::is_within(&tx, input_sat, terms.highest_fee_rate) {
+            true => Some(tx),
+            // LDK raises by its own rule, as far as half of what is claimed. What the person allows is the
+            // end of it: what was within goes out again, should it have left the mempool.
+            false => lock(&self.published).get(&first).cloned(),
+        };
+        let Some(wanted) = wanted else {
+            return Ok(());
+        };
+        match chain.broadcast(&wanted) {
+            Ok(()) => {
+                lock(&self.published).insert(first, wanted);
+                Ok(())
+            }
+            // LDK makes claims anew each block, and others spend outputs too.
+            Err(ChainError::Rejected { reason }) => {
+                log::debug!("recovery: a claim was refused: {reason}");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The second guard of safety rule 9: nothing that spends a funding output, and nothing whose
-    /// parents are not in the chain.
+    /// parents are not in the chain. What its inputs are worth, in sat; none: it must not be published.
     fn may_be_published(
         &self,
         chain: &dyn ChainSource,
         tx: &Transaction,
-    ) -> Result<bool, ChainError> {
+    ) -> Result<Option<u64>, ChainError> {
+        let mut sat = 0u64;
         for input in &tx.input {
             let parent = input.previous_output;
             // Also one that a splice has made and nobody here has heard of.
             if self.funding.contains(&parent) || spends_two_of_two(input) {
-                return Ok(false);
+                return Ok(None);
             }
             let found = chain.transaction(&parent.txid)?;
-            if found.and_then(|found| found.place).is_none() {
-                return Ok(false);
-            }
+            let Some(found) = found.filter(|found| found.place.is_some()) else {
+                return Ok(None);
+            };
+            let Some(output) = found.tx.output.get(parent.vout as usize) else {
+                return Ok(None);
+            };
+            sat = sat.saturating_add(output.value.to_sat());
         }
-        Ok(true)
+        Ok(Some(sat))
     }
 
     /// What of all that they have seen is no longer in the chain.
@@ -302,12 +338,26 @@ impl Monitors {
                     // A block has been replaced meanwhile; the next round sees the new one.
                     return Ok(());
                 };
+                if self.knows_it_elsewhere(&tx.compute_txid(), &header) {
+                    // So has the one that they know it in. LDK takes it for a bug, and panics.
+                    self.outdated.store(true, Ordering::SeqCst);
+                    return Ok(());
+                }
                 lock(&self.watched.shown).insert(tx.compute_txid());
                 let transactions = [(index as usize, &tx)];
                 self.chain_monitor
                     .transactions_confirmed(&header, &transactions, height);
             }
         }
+    }
+
+    /// Whether they believe a transaction to be in another block.
+    fn knows_it_elsewhere(&self, txid: &Txid, header: &Header) -> bool {
+        let known = self.chain_monitor.get_relevant_txids().into_iter();
+        let mut blocks = known
+            .filter(|(known, _, _)| known == txid)
+            .map(|(_, _, b)| b);
+        blocks.any(|block| block.is_some_and(|block| block != header.block_hash()))
     }
 }
 
@@ -367,7 +417,7 @@ impl BroadcasterInterface for Wishes {
 }
 
 /// What claims pay at first, in sat per 1000 weight units: as the person said. LDK raises it by its own
-/// rule, also beyond the highest.
+/// rule; see `publish` for where that ends.
 #[derive(Default)]
 struct Rate(Mutex<u64>);
 
@@ -402,11 +452,9 @@ impl Persist<RecoverySigner> for Nowhere {
     fn archive_persisted_channel(&self, _: MonitorName) {}
 }
 
-/// LDK's log goes where ours goes.
-struct ToLog;
+/// LDK's log names channels and transactions: it goes nowhere (safety rule 13).
+struct NoLog;
 
-impl Logger for ToLog {
-    fn log(&self, record: Record) {
-        log::trace!("{}: {}", record.module_path, record.args);
-    }
+impl Logger for NoLog {
+    fn log(&self, _: Record) {}
 }

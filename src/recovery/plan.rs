@@ -3,7 +3,6 @@
 use std::fmt;
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::OutPoint;
 
 use super::journal::Target;
 use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision};
@@ -14,10 +13,13 @@ use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision
 /// publishes decides.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The backup that it rests on; none: there was none, and the channels are those that peers named.
+    /// The newest backup that it rests on; none: there was none, and the channels are those that peers
+    /// named; or the restore had ended already.
     pub newest: Option<Revision>,
     /// The channels.
     pub channels: Vec<PlannedChannel>,
+    /// Peers that name more channels that no backup knows than are listed here.
+    pub left_out: Vec<LeftOut>,
     /// Peers named in the backups that have not been heard. One of them may hold a newer backup: it is
     /// better to wait for them.
     pub unheard: Vec<PeerRecord>,
@@ -38,9 +40,23 @@ pub struct PlannedChannel {
     pub state: ChannelState,
     /// What can come back.
     pub claim: Claim,
+    /// The backup knows it by its short channel id alone, and only the chain tells which of the channels
+    /// that the peer names it is. So that a chain source that is wrong cannot have another channel
+    /// closed than the person chose, it can be agreed to only together with all channels of this peer
+    /// of which this is so, and all that this peer alone knows of.
+    pub by_place_alone: bool,
     /// Its capacity in sat, where known: nothing above it can come back.
     pub value_sat: Option<u64>,
     pub(super) target: Target,
+}
+
+/// A peer that names more channels than a plan takes: a fault, or malice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The peer.
+    pub peer: PublicKey,
+    /// So many are left out.
+    pub channels: usize,
 }
 
 /// Who knows of a channel.
@@ -62,6 +78,8 @@ pub enum ChannelState {
     /// Its funding output was not found in the chain: unconfirmed, or known by an id alone that does
     /// not lead there. The peer can still be asked.
     NotFound,
+    /// The chain source did not answer, or not with sense. The channel can be agreed to all the same.
+    Unseen,
 }
 
 /// What of a channel can come back.
@@ -97,12 +115,11 @@ impl PlannedChannel {
     pub(super) fn new(
         record: &ChannelRecord,
         peers: &[PeerRecord],
-        funding: Option<OutPoint>,
         state: ChannelState,
         known_by: KnownBy,
     ) -> Self {
-        let mut ids = record.ids;
-        ids.funding_outpoint = ids.funding_outpoint.or(funding);
+        // As the backup, or the peer, has them: what the chain says of them is no name to go by.
+        let ids = record.ids;
         let addresses = peers
             .iter()
             .find(|peer| peer.node_id == record.counterparty)
@@ -119,6 +136,7 @@ impl PlannedChannel {
             known_by,
             state,
             claim,
+            by_place_alone: ids.derived_channel_id().is_none(),
             value_sat: record.value_sat,
             target: Target {
                 ids,

@@ -29,6 +29,16 @@ pub(super) fn next(attempts: &Attempts) -> (Way, Option<Time>) {
     (way, asked_again.max(tried_again))
 }
 
+/// How long the chain is not asked again for a funding output that was not found so many times.
+pub(super) fn look_again(times: usize) -> Duration {
+    doubled(times).min(LONGEST_PAUSE)
+}
+
+/// How long the search by scripts rests after so many. It is long.
+pub(super) fn search_again(times: usize) -> Duration {
+    (10 * doubled(times)).min(LONGEST_PAUSE)
+}
+
 fn pause(attempts: usize) -> Duration {
     doubled(attempts).min(LONGEST_PAUSE)
 }

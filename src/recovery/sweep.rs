@@ -1,6 +1,6 @@
 //! From our outputs to the person's address.
 
-use bitcoin::{FeeRate, OutPoint, ScriptBuf, TxOut};
+use bitcoin::{FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
 use lightning::sign::{OutputSpender, SpendableOutputDescriptor};
 
 use super::chain::{Place, Tip};
@@ -18,6 +18,11 @@ const RAISE_PERCENT: u64 = 150;
 /// ... by this, in sat per 1000 weight units. Bitcoin Core relays a replacement only if it pays more by
 /// what its own size costs at 1 sat per vbyte.
 const LEAST_RAISE: u64 = 250;
+
+/// By so many weight units a signature may be smaller than LDK reckons.
+const SIGNATURE_SLACK: u64 = 8;
+/// LDK's claims pay so much at least (BOLT #3), in sat per 1000 weight units.
+const LEAST_OF_LDK: u64 = 253;
 
 /// What can be spent now.
 #[derive(Clone)]
@@ -98,15 +103,30 @@ pub(super) fn build(
     })
 }
 
+/// Whether a transaction with inputs of so many sat pays no more than this, in sat per 1000 weight units.
+/// LDK reckons with signatures of the greatest size, and pays for it.
+pub(super) fn is_within(tx: &Transaction, input_sat: u64, highest: u64) -> bool {
+    let output_sat: u64 = tx.output.iter().map(|o| o.value.to_sat()).sum();
+    let slack = SIGNATURE_SLACK.saturating_mul(tx.input.len() as u64);
+    let weight = tx.weight().to_wu().saturating_add(slack);
+    let fee = highest.max(LEAST_OF_LDK).saturating_mul(weight) / 1000;
+    input_sat.saturating_sub(output_sat) <= fee
+}
+
 /// Whether a sweep should be in the chain by now.
 pub(super) fn is_overdue(sweep: &Sweep, tip: &Tip) -> bool {
     tip.height >= sweep.height.saturating_add(PATIENCE_BLOCKS)
 }
 
+/// A replacement of a sweep that pays less is not relayed.
+pub(super) fn least_to_replace(sweep: &Sweep) -> FeeRate {
+    FeeRate::from_sat_per_kwu(sweep.fee_rate.saturating_add(LEAST_RAISE))
+}
+
 /// The fee rate for the replacement of a sweep; none: it pays as much already as the person allows.
 /// `wanted`: what would confirm soon, if anyone knows.
 pub(super) fn raised(sweep: &Sweep, wanted: Option<FeeRate>, highest: FeeRate) -> Option<u64> {
-    let relayed = sweep.fee_rate.saturating_add(LEAST_RAISE);
+    let relayed = least_to_replace(sweep).to_sat_per_kwu();
     let raised = sweep.fee_rate.saturating_mul(RAISE_PERCENT) / 100;
     let wanted = wanted.map_or(0, FeeRate::to_sat_per_kwu);
     let rate = raised
@@ -122,7 +142,7 @@ mod tests {
     use bitcoin::absolute::LockTime;
     use bitcoin::hashes::Hash;
     use bitcoin::transaction::Version;
-    use bitcoin::{BlockHash, Transaction};
+    use bitcoin::BlockHash;
 
     use super::*;
 

@@ -68,7 +68,14 @@ pub(crate) enum NotAsked {
     /// It hung up before it was asked, or never came to rest.
     #[error("it hung up, or went on talking of its channels")]
     NoRest,
+    /// By what it named on this connection, it must be asked for none of them.
+    #[error("it names no channel that it may be asked to close")]
+    NotNamed,
 }
+
+/// Decides, by the channels that the peer has named on this connection, which of an attempt's channels
+/// it is asked for.
+pub(crate) type MayAsk = dyn Fn(&ChannelId, &[ChannelId]) -> bool + Send + Sync;
 
 impl CloseAttempt {
     fn messages(&self, node_id: PublicKey, point: PublicKey) -> Vec<MessageSendEvent> {
@@ -99,8 +106,24 @@ impl CloseAttempt {
         }
     }
 
-    fn check(&self) -> Result<(), NotAsked> {
+    fn channels(&self) -> &Vec<ChannelId> {
         let (CloseAttempt::Error { channels } | CloseAttempt::BogusReestablish { channels }) = self;
+        channels
+    }
+
+    /// What of it is left for a peer that has named these channels.
+    fn narrowed(mut self, named: &[ChannelId], may_ask: &MayAsk) -> Result<Self, NotAsked> {
+        let (CloseAttempt::Error { channels } | CloseAttempt::BogusReestablish { channels }) =
+            &mut self;
+        channels.retain(|id| may_ask(id, named));
+        match channels.is_empty() {
+            true => Err(NotAsked::NotNamed),
+            false => Ok(self),
+        }
+    }
+
+    fn check(&self) -> Result<(), NotAsked> {
+        let channels = self.channels();
         if channels.iter().any(|id| *id == ChannelId::new_zero()) {
             Err(NotAsked::AllChannels)
         } else if channels.is_empty() {
@@ -132,6 +155,7 @@ pub(super) async fn request(
     dialler: Dialler,
     peer: PeerRecord,
     attempt: CloseAttempt,
+    may_ask: Box<MayAsk>,
     stay: Duration,
     point: PublicKey,
 ) -> CloseOutcome {
@@ -142,7 +166,11 @@ pub(super) async fn request(
         hung_up: false,
     };
     if outcome.asked.is_ok() {
-        outcome.asked = ask(&dialler, &peer, &attempt, stay, point, &mut outcome).await;
+        let messages = |named: &[ChannelId]| {
+            let attempt = attempt.narrowed(named, &*may_ask)?;
+            Ok(attempt.messages(peer.node_id, point))
+        };
+        outcome.asked = ask(&dialler, &peer, messages, stay, &mut outcome).await;
     }
     outcome
 }
@@ -150,9 +178,8 @@ pub(super) async fn request(
 async fn ask(
     dialler: &Dialler,
     peer: &PeerRecord,
-    attempt: &CloseAttempt,
+    messages: impl FnOnce(&[ChannelId]) -> Result<Vec<MessageSendEvent>, NotAsked>,
     stay: Duration,
-    point: PublicKey,
     outcome: &mut CloseOutcome,
 ) -> Result<(), NotAsked> {
     let Dialler { node, times, .. } = dialler;
@@ -169,8 +196,13 @@ async fn ask(
     };
 
     let rest = come_to_rest(dialler, peer.node_id, &connection, stay).await;
-    if rest.is_ok() {
-        observer.orders.put(attempt.messages(peer.node_id, point));
+    let named = observer.heard(&peer.node_id).reestablished;
+    let named: Vec<_> = named.iter().map(|seen| seen.channel_id).collect();
+    let asked = rest.and_then(|()| {
+        observer.orders.put(messages(&named)?);
+        Ok(())
+    });
+    if asked.is_ok() {
         node.process();
         let gone = || connection.ended_by();
         observer.until(Instant::now() + stay, gone).await;
@@ -180,7 +212,7 @@ async fn ask(
     outcome.errors = heard.errors;
     outcome.hung_up = connection.ended_by().is_some();
     connection.hang_up(Instant::now() + times.linger).await;
-    rest
+    asked
 }
 
 /// Waits until the peer has been silent about channels for long enough: what is said while it still

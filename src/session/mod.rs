@@ -75,7 +75,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{timeout_at, Instant};
 
-pub(crate) use close::{CloseAttempt, CloseOutcome};
+pub(crate) use close::{CloseAttempt, CloseOutcome, MayAsk, NotAsked};
 pub use report::{NotReached, PeerReport, RestoreOutcome, Returned, SessionReport, Visit};
 
 use crate::backup::PeerRecord;
@@ -219,6 +219,7 @@ impl Session {
             storage: storage.clone(),
             dialler,
             times: config.times,
+            settles: false,
             places: Arc::new(Semaphore::new(config.at_once.max(1))),
         };
         Ok(Session {
@@ -266,29 +267,38 @@ impl Session {
         if self.storage.past() == Past::Known {
             return Err(PastError::Known);
         }
+        Ok(self.read_back(first, budget))
+    }
+
+    /// The same, also where the directory knows its past: then what is new is merged, and pushed.
+    pub(crate) fn read_back(&self, first: &[PeerRecord], budget: Duration) -> RestoreOutcome {
         let times = Budget::new(budget, self.visitor.times.linger);
         let first = merged(first);
         let asked: Vec<_> = first.iter().map(|peer| peer.node_id).collect();
-        let restore = restore::restore(self.visitor.clone(), first, times);
+        let mut visitor = self.visitor.clone();
+        visitor.settles = true;
+        let restore = restore::restore(visitor, first, times);
         let outcome = self.runtime.run(budget, restore);
-        Ok(outcome.unwrap_or_else(|| RestoreOutcome {
+        outcome.unwrap_or_else(|| RestoreOutcome {
             report: self.storage.restore_report(),
             peers: asked.into_iter().map(out_of_time).collect(),
-        }))
+        })
     }
 
     /// Asks a peer to close channels. Only on the order of the person: it costs the channels.
     ///
-    /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up.
+    /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up. `may_ask`
+    /// narrows the attempt to what may be asked for of a peer that has named these channels.
     pub(crate) fn request_close(
         &self,
         peer: &PeerRecord,
         attempt: CloseAttempt,
+        may_ask: Box<MayAsk>,
         stay: Duration,
     ) -> CloseOutcome {
         let dialler = self.visitor.dialler.clone();
         let budget = close::longest(&self.visitor.times, stay);
-        let request = close::request(dialler, peer.clone(), attempt, stay, self.node_id);
+        let request = close::request(dialler, peer.clone(), attempt, may_ask, stay, self.node_id);
         let outcome = self.runtime.run(budget, request);
         outcome.unwrap_or_else(|| CloseOutcome {
             asked: Err(NotReached::OutOfTime.into()),

@@ -25,6 +25,8 @@ pub(super) struct Visitor {
     pub storage: PeerStorage,
     pub dialler: Dialler,
     pub times: Times,
+    /// Whether what peers say of their channels is waited for, too. It is where the past is unknown.
+    pub settles: bool,
     /// So many visits at once.
     pub places: Arc<Semaphore>,
 }
@@ -157,7 +159,7 @@ impl Visitor {
             Some(read_back) => read_back?,
             None => return Ok(false),
         }
-        if self.storage.past() == Past::Unknown {
+        if self.settles || self.storage.past() == Past::Unknown {
             // Peers may speak of their channels before or after they return what they keep.
             let both = || {
                 let answered = self.progress(&peer).is_some_and(|p| p.answered);

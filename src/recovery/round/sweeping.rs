@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use bitcoin::Txid;
 
-use super::{Recovery, RecoveryError, RecoveryEvent, Spendable};
+use super::look::Spendable;
+use super::{is_buried, View};
 use crate::recovery::chain::{ChainError, Tip};
 use crate::recovery::journal::{Step, Sweep, Terms};
 use crate::recovery::sweep::{self, Coin};
+use crate::recovery::{Recovery, RecoveryError, RecoveryEvent};
 
 impl Recovery {
-    pub(super) fn sweep(&mut self, coins: &[Spendable], tip: &Tip) -> Result<(), RecoveryError> {
+    pub(super) fn sweep(&mut self, view: &View) -> Result<(), RecoveryError> {
+        let (coins, tip) = (&view.coins, &view.tip);
         let Some(terms) = self.journal.terms.clone() else {
             return Ok(());
         };
@@ -109,7 +112,14 @@ impl Recovery {
             }
             let wanted = self.chain.fee_rate(1).ok().flatten();
             let Some(rate) = sweep::raised(&stuck, wanted, terms.highest()) else {
-                self.complain(txid, RecoveryEvent::SweepStuck { txid });
+                let event = match stuck.pays_to(&terms.sweep_to) {
+                    true => RecoveryEvent::SweepStuck { txid },
+                    false => RecoveryEvent::SweepToOldAddress {
+                        txid,
+                        needs: sweep::least_to_replace(&stuck),
+                    },
+                };
+                self.complain(txid, event);
                 continue;
             };
             let inputs: Vec<Coin> = coins
@@ -152,8 +162,43 @@ impl Recovery {
                 self.complain(txid, RecoveryEvent::SweepRefused { txid, reason });
                 Ok(false)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => self.troubled(error).map(|()| false),
         }
+    }
+
+    /// The sweeps that the chain has, buried or not. One that is buried, and one that such a one stands in
+    /// the way of, is not asked for again.
+    pub(super) fn sweeps_in_the_chain(&mut self, tip: &Tip) -> Result<Vec<Sweep>, RecoveryError> {
+        let mut confirmed = Vec::new();
+        for sweep in self.journal.sweeps.clone() {
+            let txid = sweep.tx.compute_txid();
+            let is_confirmed = match self.settled.get(&txid) {
+                Some(settled) => *settled,
+                None => {
+                    let found = self.chain.transaction(&txid);
+                    let place = self.told(found)?.flatten().and_then(|found| found.place);
+                    if is_buried(place, tip) {
+                        self.settle(&sweep);
+                    }
+                    place.is_some()
+                }
+            };
+            if is_confirmed {
+                confirmed.push(sweep);
+            }
+        }
+        Ok(confirmed)
+    }
+
+    fn settle(&mut self, buried: &Sweep) {
+        let spends_the_same = |other: &&Sweep| {
+            let mut inputs = buried.tx.input.iter();
+            inputs.any(|input| other.spends(&input.previous_output))
+        };
+        for other in self.journal.sweeps.iter().filter(spends_the_same) {
+            self.settled.insert(other.tx.compute_txid(), false);
+        }
+        self.settled.insert(buried.tx.compute_txid(), true);
     }
 
     /// Told once of each sweep, until it goes on.

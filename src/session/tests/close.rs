@@ -115,7 +115,10 @@ impl Stage {
 
     fn request(&self, peer: &Node, attempt: CloseAttempt, stay: Duration) {
         let record = record(peer.id(), peer.addr());
-        let outcome = self.quiet.session.request_close(&record, attempt, stay);
+        let outcome =
+            self.quiet
+                .session
+                .request_close(&record, attempt, Box::new(|_, _| true), stay);
         assert_eq!(outcome.asked, Ok(()));
         assert_eq!(outcome.seen.len(), 2, "{outcome:?}");
     }
@@ -207,7 +210,9 @@ fn a_peer_is_asked_only_when_it_has_said_no_136_for_a_while() {
         channels: vec![ChannelId([1; 32]), ChannelId([2; 32])],
     };
     let record = record(bob.id(), bob.addr());
-    let outcome = quiet.session.request_close(&record, attempt, STAY);
+    let outcome = quiet
+        .session
+        .request_close(&record, attempt, Box::new(|_, _| true), STAY);
     late.join().unwrap();
     assert_eq!(outcome.asked, Ok(()));
     assert_eq!(outcome.seen.len(), 2);
@@ -252,7 +257,9 @@ fn a_peer_that_says_no_136_is_asked_after_a_longer_while() {
         channels: vec![ChannelId([1; 32])],
     };
     let record = record(bob.id(), bob.addr());
-    let outcome = quiet.session.request_close(&record, attempt, STAY);
+    let outcome = quiet
+        .session
+        .request_close(&record, attempt, Box::new(|_, _| true), STAY);
     assert_eq!((outcome.asked, outcome.seen.len()), (Ok(()), 0));
     let all = quiet.wire.with(&bob.id());
     let at = |name: &str| all.iter().rfind(|m| m.name == name).unwrap().at;
@@ -302,7 +309,9 @@ fn a_peer_that_hangs_up_is_not_waited_for_and_its_words_are_passed_on() {
     let begun = Instant::now();
     let stay = 10 * DEADLINE;
     let record = record(bob.id(), bob.addr());
-    let outcome = quiet.session.request_close(&record, attempt, stay);
+    let outcome = quiet
+        .session
+        .request_close(&record, attempt, Box::new(|_, _| true), stay);
     assert!(begun.elapsed() < DEADLINE);
     assert!(outcome.hung_up);
     assert_eq!(outcome.errors, ["recovery required"]);
@@ -318,7 +327,12 @@ fn nobody_is_asked_to_close_all_channels_or_none() {
     );
     let bob = RawPeer::new("bob");
     let record = record(bob.id(), bob.addr());
-    let ask = |attempt| quiet.session.request_close(&record, attempt, STAY).asked;
+    let ask = |attempt| {
+        quiet
+            .session
+            .request_close(&record, attempt, Box::new(|_, _| true), STAY)
+            .asked
+    };
     let zero = || vec![ChannelId([1; 32]), ChannelId::new_zero()];
     let attempts = [
         CloseAttempt::Error { channels: zero() },
@@ -352,7 +366,9 @@ fn a_peer_that_leaves_before_it_was_asked_is_told_nothing_later() {
         channels: vec![ChannelId([1; 32])],
     };
     let bobs = record(bob.id(), bob.addr());
-    let outcome = quiet.session.request_close(&bobs, attempt, STAY);
+    let outcome = quiet
+        .session
+        .request_close(&bobs, attempt, Box::new(|_, _| true), STAY);
     assert_eq!(outcome.asked, Err(NotAsked::NoRest));
     assert!(outcome.hung_up);
     leave.join().unwrap();
@@ -376,9 +392,43 @@ fn a_peer_that_is_not_reached_is_not_asked() {
     let attempt = CloseAttempt::Error {
         channels: vec![ChannelId([1; 32])],
     };
-    let outcome = quiet.session.request_close(&nowhere, attempt, STAY);
+    let outcome = quiet
+        .session
+        .request_close(&nowhere, attempt, Box::new(|_, _| true), STAY);
     assert_eq!(
         outcome.asked,
         Err(NotAsked::NotReached(NotReached::NoAddress))
     );
+}
+
+#[test]
+fn of_the_channels_of_an_attempt_a_peer_is_asked_for_those_that_may_be_by_what_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let quiet = open(
+        &NodeConfig::new("phone", dir.path(), Chain::new()),
+        dir.path(),
+    );
+    let bob = RawPeer::new("bob");
+    let named = ChannelId([1; 32]);
+    bob.on_connect(move |to, _| {
+        let samples = raw_peer::channel_messages(named).into_iter();
+        let message = samples.filter(|(type_id, _)| *type_id == 136);
+        message
+            .map(|(type_id, body)| Outgoing::Raw { to, type_id, body })
+            .collect()
+    });
+    let bobs = record(bob.id(), bob.addr());
+    let ask = |channels| {
+        let attempt = CloseAttempt::Error { channels };
+        let may_ask = |id: &ChannelId, named: &[ChannelId]| named.contains(id);
+        let session = &quiet.session;
+        session
+            .request_close(&bobs, attempt, Box::new(may_ask), STAY)
+            .asked
+    };
+    assert_eq!(ask(vec![ChannelId([2; 32])]), Err(NotAsked::NotNamed));
+    super::assert_quiet_but_for(&quiet.wire.sent_to(&bob.id()), "");
+    assert_eq!(ask(vec![ChannelId([2; 32]), named]), Ok(()));
+    let sent = quiet.wire.sent_to(&bob.id());
+    assert_eq!(sent.iter().filter(|name| *name == "Error").count(), 1);
 }
