@@ -107,7 +107,6 @@ impl Recovery {
         for target in targets {
             channels.push(self.look_at(target)?);
         }
-        self.doubt_what_contradicts_itself(&mut channels)?;
         self.scan(&channels)?;
         let others = self.fit_what_was_found(&mut channels)?;
         self.follow_monitors(&channels, &tip)?;
@@ -153,31 +152,6 @@ impl Recovery {
             (seen.close, seen.spends) = (None, Vec::new());
         }
         Ok(seen)
-    }
-
-    /// No two places hold the same output. Else the end of one channel would be taken for that of both, and
-    /// the backup forget one that is open.
-    fn doubt_what_contradicts_itself(
-        &mut self,
-        channels: &mut [Seen],
-    ) -> Result<(), RecoveryError> {
-        let place_and_output = |seen: &Seen| {
-            let by_place = seen.target.ids.derived_channel_id().is_none();
-            let place = seen.target.ids.short_channel_id.filter(|_| by_place)?;
-            Some((place, seen.funding?))
-        };
-        let all: Vec<_> = channels.iter().filter_map(place_and_output).collect();
-        for seen in channels.iter_mut() {
-            let Some((place, output)) = place_and_output(seen) else {
-                continue;
-            };
-            if all.iter().any(|(p, o)| *p != place && *o == output) {
-                self.troubled(ChainError::invalid("one output at two places"))?;
-                seen.in_view = false;
-                (seen.close, seen.spends) = (None, Vec::new());
-            }
-        }
-        Ok(())
     }
 
     fn look_closely(&mut self, seen: &mut Seen) -> Result<(), ChainError> {

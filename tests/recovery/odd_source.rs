@@ -1,0 +1,136 @@
+//! A chain source that lies, fails, or moves, where a test wants it to.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bitcoin::block::Header;
+use bitcoin::{OutPoint, Script, Transaction, Txid};
+use ldk_peer_storage::recovery::chain::{
+    ChainError, ChainSource, FoundOutput, FoundTransaction, Place, Tip,
+};
+use testkit::Chain;
+
+use crate::support::OwnChainSource;
+
+type OnCall = dyn FnMut(usize) + Send;
+
+/// The test kit's chain, but for what is said here.
+pub struct OddSource {
+    own: OwnChainSource,
+    /// What it says of these places: in both directions, so that no answer contradicts another ...
+    pub lies: Mutex<HashMap<(u32, u32), Txid>>,
+    /// ... but not where it has to prove where a transaction is.
+    pub proves_places: AtomicBool,
+    /// Transactions that it claims not to know.
+    pub hidden: Mutex<HashSet<Txid>>,
+    /// Transactions of which it says nothing.
+    pub failing: Mutex<HashSet<Txid>>,
+    /// How often it was asked.
+    pub calls: AtomicUsize,
+    /// Called before each answer, with its number.
+    pub on_call: Mutex<Option<Box<OnCall>>>,
+}
+
+impl OddSource {
+    pub fn new(chain: &Arc<Chain>) -> Arc<OddSource> {
+        Arc::new(OddSource {
+            own: OwnChainSource::new(chain),
+            lies: Mutex::default(),
+            proves_places: AtomicBool::new(false),
+            hidden: Mutex::default(),
+            failing: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            on_call: Mutex::default(),
+        })
+    }
+
+    pub fn on_call(&self, f: impl FnMut(usize) + Send + 'static) {
+        *self.on_call.lock().unwrap() = Some(Box::new(f));
+    }
+
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn call(&self) {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        if let Some(on_call) = &mut *self.on_call.lock().unwrap() {
+            on_call(number);
+        }
+    }
+
+    /// Whether it knows a transaction.
+    fn knows(&self, txid: &Txid) -> Result<bool, ChainError> {
+        if self.failing.lock().unwrap().contains(txid) {
+            return Err(ChainError::unreachable("a test"));
+        }
+        Ok(!self.hidden.lock().unwrap().contains(txid))
+    }
+}
+
+impl ChainSource for OddSource {
+    fn tip(&self) -> Result<Tip, ChainError> {
+        self.call();
+        self.own.tip()
+    }
+
+    fn header_at(&self, height: u32) -> Result<Option<Header>, ChainError> {
+        self.call();
+        self.own.header_at(height)
+    }
+
+    fn transaction(&self, txid: &Txid) -> Result<Option<FoundTransaction>, ChainError> {
+        self.call();
+        if !self.knows(txid)? {
+            return Ok(None);
+        }
+        let mut found = self.own.transaction(txid)?;
+        if self.proves_places.load(Ordering::SeqCst) {
+            return Ok(found);
+        }
+        let lies = self.lies.lock().unwrap();
+        if let Some((place, _)) = lies.iter().find(|(_, lie)| *lie == txid) {
+            let (height, index) = *place;
+            if let Some(found) = &mut found {
+                let block = self.own.header_at(height)?.unwrap().block_hash();
+                found.place = Some(Place {
+                    height,
+                    block,
+                    index,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    fn txid_at(&self, height: u32, index: u32) -> Result<Option<Txid>, ChainError> {
+        self.call();
+        if let Some(lie) = self.lies.lock().unwrap().get(&(height, index)) {
+            return Ok(Some(*lie));
+        }
+        let txid = self.own.txid_at(height, index)?;
+        match txid {
+            Some(txid) if self.knows(&txid)? => Ok(Some(txid)),
+            _ => Ok(None),
+        }
+    }
+
+    fn spend_of(&self, output: &OutPoint) -> Result<Option<FoundTransaction>, ChainError> {
+        self.call();
+        match self.knows(&output.txid)? {
+            true => self.own.spend_of(output),
+            false => Ok(None),
+        }
+    }
+
+    fn outputs_to(&self, script: &Script) -> Result<Vec<FoundOutput>, ChainError> {
+        self.call();
+        self.own.outputs_to(script)
+    }
+
+    fn broadcast(&self, tx: &Transaction) -> Result<(), ChainError> {
+        self.call();
+        self.own.broadcast(tx)
+    }
+}
