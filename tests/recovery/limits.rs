@@ -152,9 +152,8 @@ fn a_sweep_that_is_buried_is_not_asked_for_again() {
 #[test]
 fn nothing_that_names_a_channel_a_transaction_or_an_address_is_printed() {
     let txid = Txid::from_byte_array([0xab; 32]);
-    let peer =
-        "02".to_owned() + &"79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
-    let peer = PublicKey::from_str(&peer).unwrap();
+    let peer = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let peer = PublicKey::from_str(peer).unwrap();
     let channel = ChannelIds {
         short_channel_id: Some(171_171_171),
         funding_outpoint: Some(OutPoint::new(txid, 1)),
