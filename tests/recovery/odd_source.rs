@@ -14,6 +14,7 @@ use testkit::Chain;
 use crate::support::OwnChainSource;
 
 type OnCall = dyn FnMut(usize) + Send;
+type OnSpendOf = dyn FnMut(&OutPoint) + Send;
 
 /// The test kit's chain, but for what is said here.
 pub struct OddSource {
@@ -29,7 +30,9 @@ pub struct OddSource {
     /// How often it was asked.
     pub calls: AtomicUsize,
     /// Called before each answer, with its number.
-    pub on_call: Mutex<Option<Box<OnCall>>>,
+    on_call: Mutex<Option<Box<OnCall>>>,
+    /// Called before it says what spends an output.
+    on_spend_of: Mutex<Option<Box<OnSpendOf>>>,
 }
 
 impl OddSource {
@@ -42,11 +45,16 @@ impl OddSource {
             failing: Mutex::default(),
             calls: AtomicUsize::new(0),
             on_call: Mutex::default(),
+            on_spend_of: Mutex::default(),
         })
     }
 
     pub fn on_call(&self, f: impl FnMut(usize) + Send + 'static) {
         *self.on_call.lock().unwrap() = Some(Box::new(f));
+    }
+
+    pub fn on_spend_of(&self, f: impl FnMut(&OutPoint) + Send + 'static) {
+        *self.on_spend_of.lock().unwrap() = Some(Box::new(f));
     }
 
     pub fn calls(&self) -> usize {
@@ -118,6 +126,9 @@ impl ChainSource for OddSource {
 
     fn spend_of(&self, output: &OutPoint) -> Result<Option<FoundTransaction>, ChainError> {
         self.call();
+        if let Some(on_spend_of) = &mut *self.on_spend_of.lock().unwrap() {
+            on_spend_of(output);
+        }
         match self.knows(&output.txid)? {
             true => self.own.spend_of(output),
             false => Ok(None),
