@@ -4,11 +4,13 @@
 mod bad_chain;
 mod consent;
 mod everything;
+mod implementations;
 mod kills;
 mod late;
 mod limits;
 mod naming;
 mod odd_source;
+mod listened;
 mod payments;
 mod stage;
 #[path = "../support/mod.rs"]

@@ -8,6 +8,7 @@
 //! * [`Node`]: an LDK node with its data on disk. A test puts code of its own into it through
 //!   [`Extension`]; without one it is a stock node.
 //! * [`RawPeer`]: a Lightning peer with no channels and no rules, which says what it is told to say.
+//! * [`ScriptedPeer`]: Core Lightning, LND or Eclair, as a node sees them that has lost its channels.
 //! * [`WireTap`]: every message that a node received and sent, in order.
 //! * [`wait_until`]: the one way to wait.
 //!
@@ -23,6 +24,7 @@ mod net;
 pub mod node;
 mod panics;
 pub mod raw_peer;
+pub mod scripted;
 pub mod wait;
 pub mod wire;
 
@@ -35,5 +37,6 @@ pub use node::{
     PaymentRequest, StockNode, TestChainMonitor, TestChannelManager, TestPeerManager,
 };
 pub use raw_peer::{Outgoing, RawPeer, RawPeerConfig, Received};
+pub use scripted::ScriptedPeer;
 pub use wait::{wait_until, DEADLINE};
 pub use wire::{Direction, WireMessage, WireTap};

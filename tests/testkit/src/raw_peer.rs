@@ -179,6 +179,14 @@ impl Outgoing {
         })
     }
 
+    /// The end of the connection, after what was said before.
+    pub fn hang_up(to: PublicKey) -> Outgoing {
+        Outgoing::Event(MessageSendEvent::HandleError {
+            node_id: to,
+            action: ErrorAction::DisconnectPeer { msg: None },
+        })
+    }
+
     /// A message of LDK's, as bytes.
     pub fn raw(to: PublicKey, type_id: u16, message: &impl Writeable) -> Outgoing {
         Outgoing::Raw {
@@ -205,6 +213,9 @@ type OnConnect = dyn Fn(PublicKey, &Init) -> Vec<Outgoing> + Send + Sync;
 /// What is answered to a message.
 type OnMessage = dyn Fn(&Received) -> Vec<Outgoing> + Send + Sync;
 
+/// What is done when a connection has ended.
+type OnDisconnect = dyn Fn(PublicKey) + Send + Sync;
+
 /// Where the handlers put what comes, and find what is to go.
 #[derive(Default)]
 struct Desk {
@@ -214,6 +225,7 @@ struct Desk {
     raw: Mutex<Vec<(PublicKey, RawMessage)>>,
     on_connect: Mutex<Option<Arc<OnConnect>>>,
     on_message: Mutex<Option<Arc<OnMessage>>>,
+    on_disconnect: Mutex<Option<Arc<OnDisconnect>>>,
 }
 
 /// A message that LDK does not look into.
@@ -295,6 +307,11 @@ impl RawPeer {
     /// What it answers to each message (`init`, ping, pong, warnings apart).
     pub fn on_message(&self, answer: impl Fn(&Received) -> Vec<Outgoing> + Send + Sync + 'static) {
         *lock(&self.desk.on_message) = Some(Arc::new(answer));
+    }
+
+    /// What it does when a connection has ended. It must not send anything.
+    pub fn on_disconnect(&self, then: impl Fn(PublicKey) + Send + Sync + 'static) {
+        *lock(&self.desk.on_disconnect) = Some(Arc::new(then));
     }
 
     /// Connects, and waits for the other side's `init`. Panics after the deadline.
@@ -452,6 +469,13 @@ impl Desk {
         lock(&self.received).push(message);
         self.more.notify_all();
         self.put(answers.unwrap_or_default());
+    }
+
+    fn disconnected(&self, from: PublicKey) {
+        let then = lock(&self.on_disconnect).clone();
+        if let Some(then) = then {
+            then(from);
+        }
     }
 
     fn connected(&self, from: PublicKey, init: &Init) {

@@ -65,7 +65,9 @@ impl BaseMessageHandler for ChannelHandler {
         std::mem::take(&mut *lock(&self.desk.events))
     }
 
-    fn peer_disconnected(&self, _peer: PublicKey) {}
+    fn peer_disconnected(&self, peer: PublicKey) {
+        self.desk.disconnected(peer);
+    }
 
     fn provided_node_features(&self) -> NodeFeatures {
         NodeFeatures::empty()
