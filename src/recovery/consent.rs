@@ -70,6 +70,9 @@ pub enum ConsentError {
     /// It names a channel that the plan does not have, or that cannot be recovered.
     #[error("a chosen channel is not in the plan, or cannot be recovered")]
     UnknownChannel,
+    /// The plan was made for another wallet.
+    #[error("the plan is that of another wallet")]
+    OtherWallet,
     /// It names some, but not all, of the channels with a peer that only the chain can tell apart
     /// ([`PlannedChannel::by_place_alone`](super::PlannedChannel::by_place_alone)): so many are missing.
     #[error("{0} channels are not chosen that only the chain tells apart from a chosen one")]
@@ -123,6 +126,9 @@ impl Recovery {
     /// Can be called again, with a plan that has become better: its channels are added, and its address
     /// and fee rates are used from then on.
     pub fn agree(&mut self, plan: &Plan, consent: &Consent) -> Result<(), ConsentError> {
+        if plan.wallet != self.identity.node_id() {
+            return Err(ConsentError::OtherWallet);
+        }
         if !consent.old_device_is_gone {
             return Err(ConsentError::OldDeviceMayLive);
         }
@@ -139,8 +145,7 @@ impl Recovery {
         }
         let mut targets = Vec::new();
         for ids in &consent.channels {
-            // Two peers may claim the same id: neither can keep the other from being asked.
-            let chosen = plan.recoverable().filter(|c| c.ids.matches(ids));
+            let chosen = plan.named(ids);
             let before = targets.len();
             for planned in chosen {
                 if planned.claim == Claim::KeysUnknown && !consent.closes_channels_without_keys {

@@ -113,6 +113,10 @@ pub enum RecoveryError {
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The data directory, or the session, is that of another node or network than the keys. Nothing was
+    /// done: give those that belong together.
+    #[error("the data directory or the session belongs to another node or network than the keys")]
+    OtherNode,
     /// A step in the data directory does not read: it was made by a newer version, or is damaged.
     #[error("the journal of the recovery does not read: made by a newer version, or damaged")]
     Journal,
@@ -121,13 +125,21 @@ pub enum RecoveryError {
 impl Recovery {
     /// Opens the recovery that was begun in this data directory, or a new one.
     ///
-    /// `storage` must have been opened with the keys of `identity`. `chain` has to be of `network`.
+    /// `chain` has to be of `network`.
+    ///
+    /// # Errors
+    /// [`RecoveryError::OtherNode`] where `storage` was not opened with the keys of `identity` and for
+    /// `network`: what other keys find is nothing, and the peers would have closed for it.
     pub fn open(
         storage: PeerStorage,
         identity: &Identity,
         network: Network,
         chain: Arc<dyn ChainSource>,
     ) -> Result<Recovery, RecoveryError> {
+        let owner = storage.owner();
+        if owner.node_id != identity.node_id() || owner.network != network {
+            return Err(RecoveryError::OtherNode);
+        }
         let clock = Arc::new(SystemClock::new());
         let journal = Journal::load(&storage, clock.now())?;
         for target in &journal.targets {

@@ -13,6 +13,8 @@ use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision
 /// publishes decides.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Whose channels these are.
+    pub(super) wallet: PublicKey,
     /// The newest backup that it rests on; none: there was none, and the channels are those that peers
     /// named; or the restore had ended already.
     pub newest: Option<Revision>,
@@ -108,6 +110,18 @@ impl Plan {
         self.channels
             .iter()
             .filter(|c| c.claim != Claim::Unsupported)
+    }
+
+    /// What a consent means by these ids. The backup knows whose a channel is. Where it does not, several
+    /// peers may say that it is theirs, and the one whose it is must not be hidden by another.
+    pub(super) fn named<'a>(
+        &'a self,
+        ids: &'a ChannelIds,
+    ) -> impl Iterator<Item = &'a PlannedChannel> {
+        let named = move || self.recoverable().filter(|c| c.ids.matches(ids));
+        let backed_up = named().find(|c| c.known_by == KnownBy::Backup);
+        let by_peers = named().filter(move |_| backed_up.is_none());
+        backed_up.into_iter().chain(by_peers)
     }
 }
 

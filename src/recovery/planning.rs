@@ -65,6 +65,7 @@ impl Recovery {
             (channels > 0).then_some(LeftOut { peer, channels })
         };
         Ok(Plan {
+            wallet: self.identity.node_id(),
             newest: restored.newest,
             channels,
             left_out: named.into_iter().filter_map(left_out).collect(),

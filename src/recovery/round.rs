@@ -99,8 +99,12 @@ impl Recovery {
     ///
     /// # Errors
     /// Nothing is lost with any: call it again later. What the chain does not tell of a single channel
-    /// is no error: [`Progress::trouble`].
+    /// is no error: [`Progress::trouble`]. [`RecoveryError::OtherNode`] where the session is not one of
+    /// this wallet: peers would not know who asks.
     pub fn step(&mut self, session: &Session) -> Result<Progress, RecoveryError> {
+        if session.node_id() != self.identity.node_id() {
+            return Err(RecoveryError::OtherNode);
+        }
         let known = self.storage.known();
         let view = self.look(&known)?;
         self.tell_changes(&view);

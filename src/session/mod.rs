@@ -285,6 +285,10 @@ impl Session {
         })
     }
 
+    pub(crate) fn node_id(&self) -> PublicKey {
+        self.node_id
+    }
+
     /// Asks a peer to close channels. Only on the order of the person: it costs the channels.
     ///
     /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up. `may_ask`

@@ -2,15 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_chain;
+mod bad_input;
 mod consent;
+#[cfg(feature = "esplora")]
+mod esplora;
 mod everything;
 mod implementations;
 mod kills;
 mod late;
 mod limits;
-mod naming;
-mod odd_source;
 mod listened;
+mod naming;
+mod odd_peers;
+mod odd_source;
 mod payments;
 mod stage;
 #[path = "../support/mod.rs"]

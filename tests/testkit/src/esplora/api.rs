@@ -24,7 +24,7 @@ impl Shared {
     /// The answer of a server that lies like this.
     pub fn answer(&self, method: &Method, path: &str, body: &[u8], lie: Option<Fault>) -> Answer {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
-        let lied = lie.and_then(|lie| self.lie(&lie, method, &parts));
+        let lied = lie.and_then(|lie| self.lie(&lie, method, &parts, body));
         if let Some(answer) = lied {
             return answer;
         }

@@ -38,4 +38,12 @@ pub enum Fault {
     CirclingHistory,
     /// Says of each transaction that it has broadcast another, and keeps it.
     WrongBroadcast,
+    /// Refuses each transaction, and keeps it.
+    RefusedBroadcast,
+    /// Says of each transaction that it was broadcast, and keeps it.
+    LostBroadcast,
+    /// The best block is one so many blocks below it.
+    TipBehind(u32),
+    /// Each output is unspent.
+    HiddenSpend,
 }

@@ -1,11 +1,11 @@
 //! The answers of a server that lies.
 
 use bitcoin::block::Header;
-use bitcoin::consensus::encode::{serialize, serialize_hex};
+use bitcoin::consensus::encode::{deserialize_hex, serialize, serialize_hex};
 use bitcoin::constants::genesis_block;
 use bitcoin::hashes::Hash;
 use bitcoin::merkle_tree::PartialMerkleTree;
-use bitcoin::{BlockHash, MerkleBlock, Network, TxMerkleNode, Txid};
+use bitcoin::{BlockHash, MerkleBlock, Network, Transaction, TxMerkleNode, Txid};
 use hyper::Method;
 use serde_json::{json, Value};
 
@@ -16,7 +16,7 @@ use crate::lock::lock;
 
 impl Shared {
     /// `None` where the lie is not about what was asked.
-    pub fn lie(&self, lie: &Fault, method: &Method, parts: &[&str]) -> Option<Answer> {
+    pub fn lie(&self, lie: &Fault, method: &Method, parts: &[&str], body: &[u8]) -> Option<Answer> {
         let chain = &*self.chain;
         let tip = chain.block(chain.height())?;
         let stranger = &tip.txdata[0];
@@ -68,6 +68,22 @@ impl Shared {
             }
             (Fault::WrongBroadcast, ["tx"]) if method == Method::POST => {
                 Some(text(stranger.compute_txid()))
+            }
+            (Fault::RefusedBroadcast, ["tx"]) if method == Method::POST => Some(Answer {
+                status: 400,
+                ..text("sendrawtransaction RPC error: min relay fee not met")
+            }),
+            (Fault::LostBroadcast, ["tx"]) if method == Method::POST => {
+                let hex = std::str::from_utf8(body).ok()?;
+                let tx: Transaction = deserialize_hex(hex.trim()).ok()?;
+                Some(text(tx.compute_txid()))
+            }
+            (Fault::TipBehind(blocks), ["blocks", "tip", "hash"]) => {
+                let below = chain.block(chain.height().saturating_sub(*blocks))?;
+                Some(text(below.block_hash()))
+            }
+            (Fault::HiddenSpend, ["tx", _, "outspend", _]) => {
+                Some(json(&json!({ "spent": false })))
             }
             _ => None,
         }
