@@ -93,14 +93,18 @@ fn a_wallet_that_is_looked_for_on_another_network_is_not_found_and_not_harmed() 
             ..SessionConfig::default()
         };
         let session = Session::open(storage.clone(), keys, config).unwrap();
-        let outcome = session.restore(&[record(&peer)], BUDGET).unwrap();
+        let outcome = session
+            .restore(&[record(&peer)], Duration::from_secs(8))
+            .unwrap();
         assert_eq!(outcome.report.newest, None);
         assert!(outcome.report.channels.is_empty());
         assert!(storage.finish_restore().is_err());
         outcome.peers[0].outcome.clone()
     };
-    let honest = looked_for("honest", None);
-    assert_eq!(honest.unwrap_err(), NotReached::Incompatible);
+    // Who hangs up first is a matter of milliseconds.
+    let honest = looked_for("honest", None).unwrap_err();
+    let hung_up = [NotReached::Incompatible, NotReached::Refused];
+    assert!(hung_up.contains(&honest), "{honest}");
     // Even to one who says to be of the right network the backup does not open.
     let handler = QuietHandler::new(Network::Regtest);
     let visit = looked_for("confused", Some(handler)).unwrap();
