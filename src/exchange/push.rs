@@ -22,9 +22,20 @@ impl Exchange {
     /// The process may not live much longer: pushes what has changed, and writes what waits. Where
     /// monitors have to be read first ([`Action::ReadMonitors`]), the push follows their reading.
     pub fn background(&mut self, now: Time) {
+        self.take_what_changed(now, self.has_taker_of_states(now));
+    }
+
+    /// These peers will be connected in a moment, and not for long: the same, for what will be pushed to
+    /// them then.
+    pub fn session_begins(&mut self, now: Time, peers: &[PublicKey]) {
+        let has_taker = peers.iter().any(|peer| self.wants_states(now, peer));
+        self.take_what_changed(now, has_taker);
+    }
+
+    fn take_what_changed(&mut self, now: Time, has_taker_of_states: bool) {
         self.storer.write_all_pending(&mut self.actions);
         let wants_monitors = self.due.asked || self.due.monitors.is_some();
-        if wants_monitors && self.may_push() && self.has_taker_of_states(now) {
+        if wants_monitors && self.may_push() && has_taker_of_states {
             self.due.urgent = true;
             self.ask_for_monitors();
         } else {
@@ -186,20 +197,21 @@ impl Exchange {
             .any(|peer| self.takes_states(now, peer))
     }
 
+    fn takes_states(&self, now: Time, peer: &PublicKey) -> bool {
+        self.wants_states(now, peer) && self.may_push_to(peer)
+    }
+
     /// Whether the peer is worth a push for every state change: it keeps large blobs, or may do so and
     /// there are monitors for it.
-    fn takes_states(&self, now: Time, peer: &PublicKey) -> bool {
+    fn wants_states(&self, now: Time, peer: &PublicKey) -> bool {
         let storer = self.storers.get(peer);
-        let plan = storer.map(|s| s.capacity).unwrap_or_default().plan(now);
-        let has_monitors = || {
-            let known = self.snapshot().is_some_and(|s| !s.monitors.is_empty());
-            self.carries_monitors && (known || self.due.monitors.is_some())
-        };
-        let takes = match plan {
+        match storer.map(|s| s.capacity).unwrap_or_default().plan(now) {
             Plan::Large => true,
-            Plan::SmallThenLarge => has_monitors(),
+            Plan::SmallThenLarge => {
+                let known = self.snapshot().is_some_and(|s| !s.monitors.is_empty());
+                self.carries_monitors && (known || self.due.monitors.is_some())
+            }
             Plan::Small => false,
-        };
-        takes && self.may_push_to(peer)
+        }
     }
 }

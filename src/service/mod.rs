@@ -356,6 +356,16 @@ impl PeerStorage {
         self.engine.input(|exchange, now| exchange.background(now));
     }
 
+    /// The same before a session with these peers. It looks for itself, for monitors are read only where
+    /// somebody takes them, and so far nobody is connected.
+    pub(crate) fn take_what_changed_for(&self, peers: &[PublicKey], budget: Duration) {
+        self.engine.wallet_is_dirty();
+        self.engine.settle(budget / 2);
+        self.engine
+            .input(|exchange, now| exchange.session_begins(now, peers));
+        self.engine.settle(budget / 2);
+    }
+
     /// Waits until everything that is due is durable and handed to the connections, or the budget
     /// ends. Whether all was done.
     pub fn flush(&self, budget: Duration) -> bool {

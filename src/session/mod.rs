@@ -238,10 +238,10 @@ impl Session {
     /// connection; one that does not answer is not.
     pub fn run(&self, peers: &[PeerRecord], work: Work, budget: Duration) -> SessionReport {
         let times = Budget::new(budget, self.visitor.times.linger);
-        self.storage.take_what_changed(budget / 4);
-        let left = times.over.saturating_duration_since(Instant::now());
         let peers = merged(peers);
         let order: Vec<_> = peers.iter().map(|peer| peer.node_id).collect();
+        self.storage.take_what_changed_for(&order, budget / 4);
+        let left = times.over.saturating_duration_since(Instant::now());
         let run = run(self.visitor.clone(), peers, work, times);
         let mut reports = self.runtime.run(left, run).unwrap_or_default();
         let report = |peer: &PublicKey| {

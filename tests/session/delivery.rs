@@ -3,8 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ldk_peer_storage::backup::MAX_BLOB;
+use bitcoin::secp256k1::PublicKey;
+use ldk_peer_storage::backup::{
+    ChannelIds, ChannelKind, ChannelPhase, ChannelRecord, MonitorRecord, MAX_BLOB,
+};
+use ldk_peer_storage::exchange::WalletState;
+use ldk_peer_storage::service::WalletSource;
 use ldk_peer_storage::session::Work;
+use lightning::ln::types::ChannelId;
 use testkit::{Outgoing, RawPeer, DEADLINE};
 
 use crate::cable::{Cable, Line};
@@ -105,4 +111,88 @@ fn a_peer_that_reads_nothing_costs_the_deadline_and_no_more() {
     let visit = outcome(&report.peers, &bob.id()).unwrap();
     assert!(!visit.delivered && !visit.verified, "{visit:?}");
     drop(guard);
+}
+
+/// A wallet whose node does not run, with a channel in this state.
+struct Stopped {
+    peer: PublicKey,
+    state: u64,
+}
+
+const CHANNEL: ChannelId = ChannelId([3; 32]);
+
+impl WalletSource for Stopped {
+    fn wallet_state(&self) -> WalletState {
+        let channel = ChannelRecord {
+            counterparty: self.peer,
+            ids: ChannelIds {
+                channel_id: Some(CHANNEL),
+                ..ChannelIds::default()
+            },
+            update_id: self.state,
+            phase: ChannelPhase::Ready,
+            restored: false,
+            kind: ChannelKind::Anchors,
+            channel_keys_id: None,
+            value_sat: None,
+        };
+        WalletState {
+            channels: vec![channel],
+            ..WalletState::default()
+        }
+    }
+
+    fn monitors(&self) -> Vec<MonitorRecord> {
+        vec![MonitorRecord {
+            channel: CHANNEL,
+            update_id: self.state,
+            pending_htlcs: false,
+            bytes: Arc::new(vec![self.state as u8; 5_000].into()),
+        }]
+    }
+}
+
+/// A session is over before the quiet that a living node waits for.
+#[test]
+fn the_newest_states_and_monitors_of_a_stopped_node_are_backed_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let bob = RawPeer::new("bob");
+    let kept: Arc<Mutex<Vec<u8>>> = Arc::new(Mutex::new(vec![1; 300]));
+    let keep = kept.clone();
+    bob.on_message(move |message| {
+        if message.type_id == 7 {
+            *keep.lock().unwrap() = message.blob();
+        }
+        Vec::new()
+    });
+    let give = kept.clone();
+    bob.on_connect(move |to, _| vec![Outgoing::retrieval(to, give.lock().unwrap().clone())]);
+
+    // The first on one opening of the directory, the last on another.
+    for states in [&[4, 5, 9][..], &[12, 13]] {
+        let quiet = Quiet::open(SEED, dir.path());
+        for state in states {
+            quiet.storage.monitor_written(CHANNEL, *state);
+            quiet.storage.attach(Arc::new(Stopped {
+                peer: bob.id(),
+                state: *state,
+            }));
+            let _ = quiet.storage.adopt();
+            let report = quiet
+                .session
+                .run(&[of_raw(&bob)], Work::default(), DEADLINE);
+            let visit = outcome(&report.peers, &bob.id()).unwrap();
+            assert!(visit.delivered && visit.sent.is_some(), "{visit:?}");
+            let blob = kept.lock().unwrap().clone();
+            let opened = backup_key(&SEED).open_snapshot(&blob).unwrap().snapshot;
+            assert_eq!(opened.channels[0].update_id, *state);
+            let [monitor] = &opened.monitors[..] else {
+                panic!("{} monitors", opened.monitors.len());
+            };
+            assert_eq!(monitor.update_id, *state);
+            assert_eq!(**monitor.bytes, [*state as u8; 5_000]);
+        }
+        assert!(quiet.storage.alarms().is_empty());
+        quiet.close();
+    }
 }
