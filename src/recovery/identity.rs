@@ -57,7 +57,19 @@ impl Identity {
     ) -> Result<Identity, IdentityError> {
         let words = Mnemonic::parse(words).map_err(|e| IdentityError::Mnemonic(e.to_string()))?;
         let seed = Zeroizing::new(words.to_seed(passphrase));
-        let master = Xpriv::new_master(network, &*seed).map_err(|_| IdentityError::NoKeys)?;
+        Identity::of_master(&seed, network)
+    }
+
+    /// Of an ldk-node wallet that was given these bytes, or has made them itself: its file `keys_seed`.
+    /// They are what BIP39 makes of words and passphrase.
+    pub fn from_ldk_node_seed(seed: &[u8; 64]) -> Result<Identity, IdentityError> {
+        // The network only shows when the master key is written down.
+        Identity::of_master(seed, Network::Bitcoin)
+    }
+
+    /// The private key of the BIP32 master.
+    fn of_master(seed: &[u8; 64], network: Network) -> Result<Identity, IdentityError> {
+        let master = Xpriv::new_master(network, seed).map_err(|_| IdentityError::NoKeys)?;
         Identity::from_seed(master.private_key.secret_bytes())
     }
 
