@@ -1,6 +1,7 @@
 //! The project's commands, so that a developer and CI type the same: `cargo xtask help`.
 
 mod fuzz;
+mod ldk_node;
 mod native;
 mod shell;
 mod test;
@@ -11,6 +12,7 @@ use shell::{cargo, run, step, Outcome};
 
 const HELP: &str = "\
 cargo xtask test                            all tests, and Bitcoin Core's word on their chains
+cargo xtask ldk-node                        of these, those with a real ldk-node
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bench [arguments of cargo bench]
 cargo xtask help";
@@ -32,6 +34,7 @@ fn dispatch(args: &[String]) -> Outcome {
         .map_or(("help", args), |(c, rest)| (c, rest));
     match command {
         "test" if rest.is_empty() => test::test(),
+        "ldk-node" if rest.is_empty() => ldk_node::test(None),
         "fuzz" => fuzz::fuzz(&fuzz::Options::parse(rest)?),
         "bench" => step("benches", || run(cargo().arg("bench").args(rest))),
         "help" | "--help" | "-h" => {

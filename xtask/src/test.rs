@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::ldk_node;
 use crate::native;
 use crate::shell::{cargo, root, run, step, Outcome};
 
@@ -26,6 +27,8 @@ pub fn test() -> Outcome {
             .args(["--features", EVERY_FEATURE])
             .env("TESTKIT_CHAINS", &chains))
     })?;
+
+    ldk_node::test(Some(&chains))?;
 
     step("tests of the replay", || {
         run(cargo().args(["test", "--package", REPLAY]))
