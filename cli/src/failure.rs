@@ -125,6 +125,9 @@ impl From<ConsentError> for Failure {
             ConsentError::FeeRate(_) => {
                 Failure::Usage(format!("{error}: see --fee-rate and --highest-fee-rate"))
             }
+            ConsentError::OnlyTogether(_) => Failure::NotAgreed(format!(
+                "{error}: --close-channels-without-keys takes them in, where they can be swept at all"
+            )),
             other => Failure::NotAgreed(other.to_string()),
         }
     }

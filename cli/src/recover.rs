@@ -263,6 +263,7 @@ fn sums(progress: &Progress) -> serde_json::Value {
         "found_sat": progress.found_sat,
         "recovered_sat": progress.recovered_sat,
         "fees_sat": progress.fees_sat,
+        "other_closes": progress.other_closes,
         "done": progress.done,
     })
 }

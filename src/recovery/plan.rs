@@ -13,8 +13,8 @@ use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision
 /// publishes decides.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whose channels these are.
-    pub(super) wallet: PublicKey,
+    /// The node whose channels these are.
+    pub wallet: PublicKey,
     /// The newest backup that it rests on; none: there was none, and the channels are those that peers
     /// named; or the restore had ended already.
     pub newest: Option<Revision>,

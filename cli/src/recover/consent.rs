@@ -202,11 +202,14 @@ mod tests {
     /// Coins that wait, and a peer that was not heard.
     fn plan() -> Plan {
         let id = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let id = PublicKey::from_str(id).unwrap();
         Plan {
+            wallet: id,
             newest: None,
             channels: Vec::new(),
+            left_out: Vec::new(),
             unheard: vec![PeerRecord {
-                node_id: PublicKey::from_str(id).unwrap(),
+                node_id: id,
                 addresses: Vec::new(),
             }],
             waiting_sat: 1_000,

@@ -20,6 +20,12 @@ pub fn show(plan: &Plan, sweep_to: Option<&Address>, rates: (FeeRate, FeeRate), 
             plan.waiting_sat
         ));
     }
+    for left_out in &plan.left_out {
+        output.say(format!(
+            "{} names {} more channels that no backup knows: left out.",
+            left_out.peer, left_out.channels
+        ));
+    }
     for peer in &plan.unheard {
         output.say(format!(
             "Not heard: {}. It may have a newer backup.",
@@ -37,10 +43,16 @@ pub fn show(plan: &Plan, sweep_to: Option<&Address>, rates: (FeeRate, FeeRate), 
         "Sweeps go to {to} and pay {first} sat/vB at first, {highest} sat/vB at most."
     ));
 
+    let left_out: Vec<_> = plan
+        .left_out
+        .iter()
+        .map(|left_out| json!({ "peer": left_out.peer, "channels": left_out.channels }))
+        .collect();
     let unheard: Vec<_> = plan.unheard.iter().map(|peer| peer.node_id).collect();
     let fields = json!({
         "newest": plan.newest.map(|revision| revision.to_string()),
         "channels": plan.channels.iter().map(channel_json).collect::<Vec<_>>(),
+        "left_out": left_out,
         "unheard": unheard,
         "waiting_sat": plan.waiting_sat,
         "sweep_to": sweep_to.map(ToString::to_string),
@@ -103,6 +115,7 @@ fn channel_json(channel: &PlannedChannel) -> Value {
         "claim": claim,
         "estimate_sat": estimate_sat,
         "may_be_stale": may_be_stale,
+        "by_place_alone": channel.by_place_alone,
         "value_sat": channel.value_sat,
     })
 }
@@ -112,5 +125,6 @@ fn state(state: ChannelState) -> &'static str {
         ChannelState::Open => "open",
         ChannelState::Closed => "closed",
         ChannelState::NotFound => "not found",
+        ChannelState::Unseen => "not seen",
     }
 }

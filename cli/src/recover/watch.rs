@@ -48,7 +48,7 @@ impl Watch {
 
     /// Something has happened.
     pub fn event(&self, event: &RecoveryEvent) {
-        self.say(&event.to_string());
+        self.say(&told(event));
         let (name, fields) = fields(event);
         self.0.output.event(name, fields);
     }
@@ -63,8 +63,16 @@ impl Watch {
             let same = |p: &Progress| (p.channels.clone(), p.found_sat, p.recovered_sat, p.done);
             same(before) != same(progress)
         });
+        let before = shown.progress.as_ref().and_then(|p| p.trouble.clone());
+        let trouble = progress
+            .trouble
+            .clone()
+            .filter(|now| Some(now) != before.as_ref());
         shown.progress = Some(progress.clone());
         drop(shown);
+        if let Some(trouble) = trouble {
+            self.trouble(&trouble.into());
+        }
         if is_news {
             let mut fields = sums(progress);
             fields["channels"] = progress.channels.iter().map(channel).collect();
@@ -183,6 +191,30 @@ fn channel(channel: &ChannelProgress) -> Value {
     })
 }
 
+/// For the person, with the names that a log must not hold.
+fn told(event: &RecoveryEvent) -> String {
+    match event {
+        RecoveryEvent::Asked { peer, .. }
+        | RecoveryEvent::NotReached { peer, .. }
+        | RecoveryEvent::NotNamed { peer, .. } => format!("{event} ({peer})"),
+        RecoveryEvent::Closing { channel, txid } | RecoveryEvent::Closed { channel, txid, .. } => {
+            format!("{event} ({}, by {txid})", name(channel))
+        }
+        RecoveryEvent::Reopened { channel }
+        | RecoveryEvent::NothingOfOurs { channel }
+        | RecoveryEvent::Over { channel } => format!("{event} ({})", name(channel)),
+        RecoveryEvent::Sweeping { txid, .. }
+        | RecoveryEvent::SweepStuck { txid }
+        | RecoveryEvent::SweepRefused { txid, .. } => format!("{event} ({txid})"),
+        RecoveryEvent::SweepToOldAddress { txid, needs } => format!(
+            "a sweep to the address before cannot be replaced: --plan-again --highest-fee-rate {} \
+             would do it ({txid})",
+            needs.to_sat_per_vb_ceil()
+        ),
+        other => other.to_string(),
+    }
+}
+
 fn fields(event: &RecoveryEvent) -> (&'static str, Value) {
     match event {
         RecoveryEvent::Asked { peer, way } => {
@@ -221,6 +253,13 @@ fn fields(event: &RecoveryEvent) -> (&'static str, Value) {
             json!({ "txid": txid, "sat": sat, "fee_sat": fee_sat, "raised": raised }),
         ),
         RecoveryEvent::SweepStuck { txid } => ("sweep_stuck", json!({ "txid": txid })),
+        RecoveryEvent::NotNamed { peer, times } => {
+            ("not_named", json!({ "peer": peer, "times": times }))
+        }
+        RecoveryEvent::SweepToOldAddress { txid, needs } => (
+            "sweep_to_old_address",
+            json!({ "txid": txid, "needs": needs.to_sat_per_vb_ceil() }),
+        ),
         RecoveryEvent::SweepRefused { txid, reason } => {
             ("sweep_refused", json!({ "txid": txid, "reason": reason }))
         }
