@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
 use ldk_peer_storage::recovery::{
-    ChannelState, KnownBy, RecoveryEvent, Stage as ChannelStage, Way,
+    ChannelState, ConsentError, KnownBy, RecoveryEvent, Stage as ChannelStage, Way,
 };
 use lightning::ln::msgs::ChannelReestablish;
 use lightning::ln::types::ChannelId;
@@ -184,24 +184,23 @@ fn a_peer_that_names_the_channel_of_another_closes_nothing_there() {
     let known_by = |by| plan.channels.iter().filter(|c| c.known_by == by).count();
     assert_eq!((known_by(KnownBy::Backup), known_by(KnownBy::Peer)), (2, 1));
 
-    // The person wants the liar's channel alone.
+    // The person wants the liar's channel alone. Which of the two it is, only the chain tells.
+    let of_liar = plan.channels.iter().filter(|c| c.peer == liar.raw().id());
+    let (backed_up, named): (Vec<_>, Vec<_>) = of_liar.partition(|c| c.by_place_alone);
     let mut one = consent(&plan);
-    let mut channels = plan.channels.iter();
-    let of_liar = |c: &&_| {
-        let c: &ldk_peer_storage::recovery::PlannedChannel = c;
-        c.peer == liar.raw().id() && c.known_by == KnownBy::Backup
-    };
-    one.channels = vec![channels.find(of_liar).unwrap().ids];
+    one.channels = vec![backed_up[0].ids];
+    let refused = rescuer.recovery.agree(&plan, &one);
+    assert_eq!(refused, Err(ConsentError::OnlyTogether(1)));
+    one.channels.push(named[0].ids);
     rescuer.recovery.agree(&plan, &one).unwrap();
     for _ in 0..2 {
         round(&mut rescuer);
     }
-    assert!(honest.closed_channels().is_empty());
     let heard = liar.talks().into_iter().flat_map(|talk| talk.heard);
-    let named = heard
-        .filter(|(_, m)| m.body.starts_with(&anothers.0))
-        .count();
-    assert_eq!(named, 0, "nobody has agreed to close this one");
+    let asked = heard.filter(|(_, m)| m.body.starts_with(&anothers.0));
+    assert!(asked.count() > 0, "by what it calls its own");
+    assert!(honest.closed_channels().is_empty());
+    assert_eq!(closes(&stage.chain, &lost.funding), 0);
 
     // Now everything, also what the liar says. Nothing counts twice.
     rescuer.recovery.agree(&plan, &consent(&plan)).unwrap();
@@ -296,14 +295,31 @@ fn a_peer_that_names_three_hundred_channels_is_no_burden() {
     assert_eq!(backed_up.len(), 2);
     assert!(made_up.len() < 300);
     assert!(made_up.iter().all(|c| c.state == ChannelState::NotFound));
+    assert!(plan
+        .left_out
+        .iter()
+        .any(|cut| cut.peer == boaster.raw().id()));
     let mut true_ones = consent(&plan);
     true_ones.channels = backed_up.iter().map(|c| c.ids).collect();
-    rescuer.recovery.agree(&plan, &true_ones).unwrap();
+    let refused = rescuer.recovery.agree(&plan, &true_ones);
+    assert_eq!(refused, Err(ConsentError::OnlyTogether(made_up.len())));
+
+    // Which of so many is the one that the backup knows by its place, nobody can tell for sure. It costs
+    // nobody else anything.
+    rescuer.recovery.agree(&plan, &consent(&plan)).unwrap();
+    for _ in 0..12 {
+        round(&mut rescuer);
+    }
+    assert!(!boaster.has_closed(&channel(&boaster)));
+    for channel in plan
+        .channels
+        .iter()
+        .filter(|c| c.peer == boaster.raw().id())
+    {
+        rescuer.recovery.give_up(channel.ids).unwrap();
+    }
     let progress = rescuer.finish();
-    assert_all_came(&rescuer, &progress, 2 * OWNED);
-    let heard = boaster.talks().into_iter().flat_map(|talk| talk.heard);
-    assert_eq!(heard.count(), 1, "asked for the one that was agreed to");
-    assert!(boaster.has_closed(&channel(&boaster)));
+    assert_all_came(&rescuer, &progress, OWNED);
 }
 
 /// LDK 0.2 hangs up at a `channel_reestablish` with a TLV that it must not ignore, as taproot channels

@@ -156,7 +156,7 @@ fn one_step_at_a_time_an_unreachable_server_and_a_channel_that_is_given_up() {
     let step = run(scene.recover(&["--yes", "--old-device-is-gone", "--once"])).expect(3);
     let progress = step.event("progress");
     assert_eq!(progress["done"], false);
-    let channel = &progress["channels"][0]["channel"]["funding_outpoint"];
+    let channel = &progress["channels"][0]["channel"]["short_channel_id"];
     let channel = channel.as_str().unwrap();
 
     // What was agreed to is not changed in passing.
