@@ -9,10 +9,11 @@
 //! ```text
 //! owner:   wallet state ─▶ ldk::LdkWallet ─▶ backup (tiers, seal) ─▶ exchange ─▶ ldk::handler ─▶ peer
 //! storer:  peer ─▶ ldk::handler ─▶ exchange ─▶ store ... at the next connection: store ─▶ peer
-//! restore: peer ─▶ backup (open) ─▶ the newest of all that answer ─▶ what to sweep
+//! restore: peer ─▶ session ─▶ backup (open) ─▶ the newest of all that answer ─▶ recovery ─▶ chain
 //! ```
 //!
-//! Start at [`PeerStorage`], and at [`ldk`] for how it is put round a node. The other modules are the
+//! Start at [`PeerStorage`], and at [`ldk`] for how it is put round a node; at [`Session`] where the node
+//! cannot be extended; at [`Recovery`] where all is lost. The other modules are the
 //! parts it is made of, and can be used without it:
 //!
 //! * [`backup`]: what is backed up, and how it stands on the wire. Pure.
@@ -21,7 +22,8 @@
 //! * [`ldk`]: the decorators of an LDK node.
 //! * [`service`]: [`PeerStorage`], which ties them together.
 //! * [`session`]: a quiet node over TCP, where no node of the wallet runs: reads back, restores, pushes.
-//! * [`recovery`]: from a restored backup to swept coins.
+//! * [`recovery`]: from a restored backup to swept coins. With the feature `esplora` (off by default) it
+//!   sees the chain through an Esplora server.
 //!
 //! # What the app has to say
 //!
@@ -57,5 +59,6 @@ pub mod service;
 pub mod session;
 pub mod store;
 
+pub use recovery::Recovery;
 pub use service::PeerStorage;
 pub use session::Session;

@@ -1,16 +1,4 @@
-//! What the app is told. Every event here is durable: it is told again after a restart until the app
-//! has acknowledged it.
-//!
-//! | event | what the app does |
-//! |---|---|
-//! | `AlarmRaised`, stale state | tells the person at once; nothing on this device may be deleted; shows the time left |
-//! | `AlarmRaised`, a storer | shows it; the other peers still hold the backup; it ends by itself when the peer returns it |
-//! | `OtherInstallation`, `Conflict` | asks whether a second device uses this seed |
-//! | `ChannelsMerged`, `UnknownChannel` | offers a restore: a channel is known that this device has no state of |
-//! | `FalseNumbers` | informs; the channel does not work until the peer tells the truth |
-//! | `Unreadable` by a newer version | asks to update the app |
-//! | `Omitted`, `PartsOmitted`, `NotBackedUp` | shows it; less app data, or a peer that keeps 65531 bytes, helps |
-//! | the others | informs, at most |
+//! What the app is told.
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
@@ -18,7 +6,19 @@ use lightning::ln::types::ChannelId;
 use super::alarm::{Alarm, AlarmId};
 use crate::backup::{ChannelIds, InstallationId, Part, Revision, Tier};
 
-/// Something the app may want to act on, or show.
+/// Something the app may want to act on, or show. Durable: told again after a restart, until the app
+/// has acknowledged it ([`PeerStorage::event_handled`](crate::PeerStorage::event_handled)).
+///
+/// | event | what the app does |
+/// |---|---|
+/// | `AlarmRaised`, stale state | tells the person at once; nothing on this device may be deleted; shows the time left |
+/// | `AlarmRaised`, a storer | shows it; the other peers still hold the backup; it ends by itself when the peer returns it |
+/// | `OtherInstallation`, `Conflict` | asks whether a second device uses this seed |
+/// | `ChannelsMerged`, `UnknownChannel` | offers a restore: a channel is known that this device has no state of |
+/// | `FalseNumbers` | informs; the channel does not work until the peer tells the truth |
+/// | `Unreadable` by a newer version | asks to update the app |
+/// | `Omitted`, `PartsOmitted`, `NotBackedUp` | shows it; less app data, or a peer that keeps 65531 bytes, helps |
+/// | the others | informs, at most |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An alarm was raised. It stays in `PeerStorage::alarms` until it is resolved.

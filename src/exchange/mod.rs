@@ -451,23 +451,3 @@ impl fmt::Debug for Exchange {
             .finish_non_exhaustive()
     }
 }
-
-impl StorerState {
-    fn forget_the_future(&mut self, now: Time) {
-        let sent = self
-            .sent
-            .iter_mut()
-            .chain(&mut self.verified)
-            .map(|sent| &mut sent.at);
-        let capacity = match &mut self.capacity {
-            Capacity::Probing {
-                large_sent_at: at, ..
-            }
-            | Capacity::Small { learned_at: at } => Some(at),
-            _ => None,
-        };
-        for at in sent.chain(capacity).chain(&mut self.refused_at) {
-            *at = (*at).min(now);
-        }
-    }
-}

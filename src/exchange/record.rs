@@ -163,6 +163,27 @@ pub struct StorerState {
     pub refused_at: Option<Time>,
 }
 
+impl StorerState {
+    /// A stored time from the future (the clock was set back) is now.
+    pub(super) fn forget_the_future(&mut self, now: Time) {
+        let sent = self
+            .sent
+            .iter_mut()
+            .chain(&mut self.verified)
+            .map(|sent| &mut sent.at);
+        let capacity = match &mut self.capacity {
+            Capacity::Probing {
+                large_sent_at: at, ..
+            }
+            | Capacity::Small { learned_at: at } => Some(at),
+            _ => None,
+        };
+        for at in sent.chain(capacity).chain(&mut self.refused_at) {
+            *at = (*at).min(now);
+        }
+    }
+}
+
 /// A backup that went to a peer, or came back from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {

@@ -8,7 +8,8 @@ use super::current::{omitted, Current};
 use super::due::Moved;
 use super::{Action, Event, Exchange, Record, Time};
 use crate::backup::{
-    self, ChannelIds, ChannelRecord, MonitorRecord, Revision, Snapshot, Tier, MAX_BLOB, SMALL_BLOB,
+    self, ChannelIds, ChannelRecord, ContentHash, MonitorRecord, Revision, Snapshot, Tier,
+    MAX_BLOB, SMALL_BLOB,
 };
 
 /// Why a snapshot is made.
@@ -124,25 +125,7 @@ impl Exchange {
             // Nothing is known yet that a snapshot could name (safety rule 4).
             return;
         }
-        let revision = Revision {
-            epoch: self.epoch,
-            generation: self.highest_seen.generation.saturating_add(1),
-        };
-        let snapshot = Arc::new(Snapshot {
-            revision,
-            installation: self.installation,
-            peers: self.book.peers.clone(),
-            channels: self.book.channels.clone(),
-            spendable_outputs: self
-                .book
-                .spendable_outputs(match (&self.live, &self.snapshot) {
-                    (Some(live), _) => &live.spendable_outputs,
-                    (None, Some(current)) => &current.snapshot.spendable_outputs,
-                    (None, None) => &[],
-                }),
-            app_data: self.app_data.clone(),
-            monitors: self.book.snapshot_monitors(self.carries_monitors),
-        });
+        let snapshot = Arc::new(self.next_snapshot());
         self.due.structure = false;
         self.due.stamps = None;
         if change == Change::States {
@@ -156,58 +139,88 @@ impl Exchange {
             self.report(Event::NotBackedUp { newest });
             return;
         }
+        let current = self.current_by(snapshot.clone(), content, change);
+        self.highest_seen = snapshot.revision;
+        self.book.note_stamps(&snapshot);
+        self.actions
+            .push(Action::Persist(Record::Snapshot(snapshot)));
+        let before = self.snapshot.replace(current);
+        self.tell_what_is_omitted(before);
+    }
+
+    /// Of all that is known now.
+    fn next_snapshot(&self) -> Snapshot {
+        let waiting = match (&self.live, &self.snapshot) {
+            (Some(live), _) => &live.spendable_outputs[..],
+            (None, Some(current)) => &current.snapshot.spendable_outputs,
+            (None, None) => &[],
+        };
+        Snapshot {
+            revision: Revision {
+                epoch: self.epoch,
+                generation: self.highest_seen.generation.saturating_add(1),
+            },
+            installation: self.installation,
+            peers: self.book.peers.clone(),
+            channels: self.book.channels.clone(),
+            spendable_outputs: self.book.spendable_outputs(waiting),
+            app_data: self.app_data.clone(),
+            monitors: self.book.snapshot_monitors(self.carries_monitors),
+        }
+    }
+
+    fn current_by(&self, snapshot: Arc<Snapshot>, content: ContentHash, change: Change) -> Current {
+        let revision = snapshot.revision;
         let before = self.snapshot.as_ref();
         let known = |ids: &ChannelIds| {
-            let introduced = before?
-                .introduced
-                .iter()
-                .find(|(known, _)| known.matches(ids));
-            introduced.map(|(_, revision)| *revision)
+            let mut introduced = before?.introduced.iter();
+            let known = introduced.find(|(known, _)| known.matches(ids));
+            known.map(|(_, revision)| *revision)
         };
-        let introduced = snapshot
-            .channels
-            .iter()
+        let channels = snapshot.channels.iter();
+        let introduced = channels
             .map(|c| (c.ids, known(&c.ids).unwrap_or(revision)))
             .collect();
         let structure = match (before, change) {
             (Some(before), Change::States) => before.structure,
             _ => revision,
         };
-        let current = Current::new(snapshot.clone(), content, introduced, structure);
-        let told = before.is_some_and(|before| before.omitted_small == current.omitted_small);
+        Current::new(snapshot, content, introduced, structure)
+    }
+
+    /// What does not fit, where it is not the same as `before` (safety rule 4).
+    fn tell_what_is_omitted(&mut self, before: Option<Current>) {
+        let Some(current) = &self.snapshot else {
+            return;
+        };
+        let (before, revision) = (before.as_ref(), current.revision());
+        let mut events = Vec::new();
         let others = current.omitted_others();
         let others_told = before.is_some_and(|before| before.omitted_others() == others);
         // Which monitors fit changes with every payment: each is told once a start.
         let known = &self.told_monitors;
         let news: Vec<_> = current.omitted_monitors().collect();
         let monitors_told = news.iter().all(|channel| known.contains(channel));
-        let omitted_small = current.omitted_small.clone();
-        let parts = current.omitted_parts.clone();
-        self.highest_seen = revision;
-        self.book.note_stamps(&snapshot);
-        self.snapshot = Some(current);
-        self.told_monitors.extend(news);
-        self.actions
-            .push(Action::Persist(Record::Snapshot(snapshot.clone())));
         if !monitors_told || (!others.is_empty() && !others_told) {
-            self.report(Event::PartsOmitted { revision, parts });
+            let parts = current.omitted_parts.clone();
+            events.push(Event::PartsOmitted { revision, parts });
         }
-        if !omitted_small.is_empty() && !told {
-            let channels = omitted_small;
-            self.report(Event::Omitted {
+        let channels = current.omitted_small.clone();
+        let told = before.is_some_and(|before| before.omitted_small == channels);
+        if !channels.is_empty() && !told {
+            let event = |tier, channels| Event::Omitted {
                 revision,
-                tier: Tier::Essential,
+                tier,
                 channels,
-            });
-            let channels = omitted(&snapshot, content, Tier::Full, MAX_BLOB);
+            };
+            events.push(event(Tier::Essential, channels));
+            let channels = omitted(&current.snapshot, current.content, Tier::Full, MAX_BLOB);
             if !channels.is_empty() {
-                self.report(Event::Omitted {
-                    revision,
-                    tier: Tier::Full,
-                    channels,
-                });
+                events.push(event(Tier::Full, channels));
             }
         }
+        self.told_monitors.extend(news);
+        events.into_iter().for_each(|event| self.report(event));
     }
 }
 

@@ -16,7 +16,49 @@
 //! * The chain alone says how far a channel is. What the chain cannot say is in a journal, durable
 //!   before it is acted on: a recovery can be killed anywhere, and goes on.
 //!
-//! Start at [`Recovery`].
+//! Start at [`Recovery`]. It needs no [`finish_restore`](crate::PeerStorage::finish_restore): call that
+//! when this device is to keep the backup, and push it. A plan is made of what a restore has heard in this
+//! run of the program: of [`Session::restore`](crate::Session::restore) while the directory does not know
+//! its past, of [`Recovery::plan_again`] at any time.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use std::time::Duration;
+//! # use bitcoin::address::NetworkUnchecked;
+//! # use bitcoin::{Address, FeeRate, Network};
+//! # use ldk_peer_storage::backup::PeerRecord;
+//! # use ldk_peer_storage::recovery::chain::ChainSource;
+//! # use ldk_peer_storage::recovery::{Consent, Identity, Recovery};
+//! # use ldk_peer_storage::{PeerStorage, Session};
+//! # fn recover(
+//! #     storage: PeerStorage,
+//! #     session: Session,
+//! #     identity: Identity,
+//! #     chain: Arc<dyn ChainSource>,
+//! #     known_peers: &[PeerRecord],
+//! #     sweep_to: Address<NetworkUnchecked>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut recovery = Recovery::open(storage, &identity, Network::Bitcoin, chain)?;
+//! if !recovery.is_begun() {
+//!     let outcome = session.restore(known_peers, Duration::from_secs(60))?;
+//!     let plan = recovery.plan(&outcome, known_peers)?;
+//!     // Show the plan, and ask the person each of these things.
+//!     let consent = Consent {
+//!         channels: plan.recoverable().map(|channel| channel.ids).collect(),
+//!         sweep_to,
+//!         fee_rate: FeeRate::from_sat_per_vb(5).expect("no overflow"),
+//!         highest_fee_rate: FeeRate::from_sat_per_vb(50).expect("no overflow"),
+//!         old_device_is_gone: true,
+//!         closes_channels_without_keys: false,
+//!         goes_on_without_unheard_peers: false,
+//!     };
+//!     recovery.agree(&plan, &consent)?;
+//! }
+//! // Now, and every minute or so for as long as it takes, also after a restart:
+//! let progress = recovery.step(&session)?;
+//! println!("{} sat have arrived", progress.recovered_sat);
+//! # Ok(()) }
+//! ```
 //!
 //! * `plan`, `planning` what could come back; `consent` what the person decides; `journal` what was
 //!   decided and done;

@@ -40,8 +40,8 @@ pub trait WalletSource: Send + Sync {
 
     /// The monitors of all channels, as they are now, for backups at peers that keep large blobs. None
     /// need not be given; one that is given must be of the state that it says. Called at most once a
-    /// minute, and when the app goes to background, from a thread of this project; it may take LDK's
-    /// locks.
+    /// minute, when the app goes to background, and before each [`Session::run`](crate::Session::run),
+    /// from a thread of this project; it may take LDK's locks.
     fn monitors(&self) -> Vec<MonitorRecord> {
         Vec::new()
     }

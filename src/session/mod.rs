@@ -17,8 +17,9 @@
 //!   it reads. Nothing is pushed; the person decides with
 //!   [`PeerStorage::finish_restore`](crate::PeerStorage::finish_restore).
 //!
-//! Nothing ever leaves but `init`, `peer_storage`, `peer_storage_retrieval`, ping and pong. A peer keeps a
-//! connected node that says nothing about its channels, and closes none (safety rule 10).
+//! Nothing leaves but `init`, `peer_storage`, `peer_storage_retrieval`, ping and pong. A peer keeps a
+//! connected node that says nothing about its channels, and closes none (safety rule 10). The one
+//! exception is a close request of a [`recovery`](crate::recovery) that the person has agreed to.
 //!
 //! What is kept for peers is returned to them in a session too. What they want kept anew is refused,
 //! silently, unless they have a slot or the app's [`StoragePolicy`](crate::exchange::StoragePolicy)
@@ -50,6 +51,7 @@
 //! ```
 
 mod close;
+mod config;
 mod dial;
 mod observer;
 mod quiet_node;
@@ -64,18 +66,17 @@ mod tests;
 mod visit;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::sign::{EntropySource, NodeSigner, Recipient};
-use lightning::util::logger::Logger;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{timeout_at, Instant};
 
 pub(crate) use close::{CloseAttempt, CloseOutcome, MayAsk, NotAsked};
+pub use config::{SessionConfig, Times, Work};
 pub use report::{NotReached, PeerReport, RestoreOutcome, Returned, SessionReport, Visit};
 
 use crate::backup::PeerRecord;
@@ -86,83 +87,6 @@ use dial::Dialler;
 use quiet_node::QuietNode;
 use runtime::Runtime;
 use visit::{Budget, Visitor};
-
-/// How a [`Session`] connects.
-#[derive(Clone)]
-pub struct SessionConfig {
-    /// What the node says of itself in `init`; none: a [`QuietHandler::new`] for the network. Give the
-    /// features of the wallet's own node where it has others.
-    pub handler: Option<QuietHandler>,
-    /// A SOCKS5 proxy for onion addresses, usually that of Tor. All other addresses are dialled
-    /// directly. None: onion addresses are not tried.
-    pub tor_proxy: Option<SocketAddr>,
-    /// So many peers are visited at once.
-    pub at_once: usize,
-    /// LDK's log. It holds peers' ids, and at TRACE whole messages.
-    pub logger: Option<Arc<dyn Logger + Send + Sync>>,
-    /// How long what may take.
-    pub times: Times,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        SessionConfig {
-            handler: None,
-            tor_proxy: None,
-            at_once: 32,
-            logger: None,
-            times: Times::default(),
-        }
-    }
-}
-
-/// How long what may take. The budget of a call ends everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// From dialling an address to the peer's `init`.
-    pub connect: Duration,
-    /// The same, through Tor.
-    pub connect_through_tor: Duration,
-    /// From `init` to the peer's 9 or 136. Less than 30 s leaves no time to find that a peer without
-    /// a channel has nothing.
-    pub read_back: Duration,
-    /// In a restore, after the 9 for a first 136, or the other way round. A node of this project waits two
-    /// seconds with its 136.
-    pub settle: Duration,
-    /// For what was sent to be read by the peer, at the end of a connection.
-    pub linger: Duration,
-    /// The first pause before a peer that hung up is dialled again. It doubles, up to 5 s.
-    pub retry: Duration,
-    /// From one ping to the next; who has not answered by then is hung up on.
-    pub ping: Duration,
-    /// Before a close is asked for: after the last 136.
-    pub after_reestablish: Duration,
-    /// The same, where none comes: after `init`.
-    pub first_reestablish: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Times {
-            connect: Duration::from_secs(5),
-            connect_through_tor: Duration::from_secs(30),
-            read_back: Duration::from_secs(35),
-            settle: Duration::from_secs(3),
-            linger: Duration::from_secs(5),
-            retry: Duration::from_millis(250),
-            ping: Duration::from_secs(10),
-            after_reestablish: Duration::from_secs(1),
-            first_reestablish: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What to do at each peer, beside reading back and pushing what is due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Connect a second time where the newest backup was only sent, and see whether it comes back.
-    pub verify: bool,
-}
 
 /// Why a [`Session`] was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +105,8 @@ pub enum SessionError {
 /// A quiet node. See the [module](self).
 ///
 /// It makes itself the message handler and the waker of the [`PeerStorage`]: while it lives, there
-/// must be no other. Dropping it ends its thread.
+/// must be no other, and a node that is attached after it has to call
+/// [`PeerStorage::set_waker`] again. Dropping it ends its thread.
 pub struct Session {
     storage: PeerStorage,
     visitor: Visitor,
@@ -246,7 +171,10 @@ impl Session {
         let mut reports = self.runtime.run(left, run).unwrap_or_default();
         let report = |peer: &PublicKey| {
             let at = reports.iter().position(|report| report.peer == *peer);
-            at.map_or_else(|| out_of_time(*peer), |at| reports.swap_remove(at))
+            at.map_or_else(
+                || PeerReport::out_of_time(*peer),
+                |at| reports.swap_remove(at),
+            )
         };
         SessionReport {
             peers: order.iter().map(report).collect(),
@@ -281,7 +209,7 @@ impl Session {
         let outcome = self.runtime.run(budget, restore);
         outcome.unwrap_or_else(|| RestoreOutcome {
             report: self.storage.restore_report(),
-            peers: asked.into_iter().map(out_of_time).collect(),
+            peers: asked.into_iter().map(PeerReport::out_of_time).collect(),
         })
     }
 
@@ -355,11 +283,4 @@ pub(crate) fn merged(peers: &[PeerRecord]) -> Vec<PeerRecord> {
         }
     }
     merged
-}
-
-fn out_of_time(peer: PublicKey) -> PeerReport {
-    PeerReport {
-        peer,
-        outcome: Err(NotReached::OutOfTime),
-    }
 }

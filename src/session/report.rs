@@ -1,5 +1,7 @@
 //! What came of a session.
 
+use std::fmt;
+
 use bitcoin::secp256k1::PublicKey;
 
 use crate::backup::Revision;
@@ -23,12 +25,30 @@ pub struct RestoreOutcome {
 }
 
 /// What came of one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PeerReport {
     /// The peer.
     pub peer: PublicKey,
     /// What it gave and was given, or why not.
     pub outcome: Result<Visit, NotReached>,
+}
+
+impl PeerReport {
+    pub(super) fn out_of_time(peer: PublicKey) -> Self {
+        PeerReport {
+            peer,
+            outcome: Err(NotReached::OutOfTime),
+        }
+    }
+}
+
+// Whom a wallet has channels with is private.
+impl fmt::Debug for PeerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerReport")
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One connection with a peer, or two where the first was to be verified.

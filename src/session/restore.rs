@@ -7,7 +7,7 @@ use lightning::ln::msgs::SocketAddress;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use super::report::{NotReached, PeerReport, RestoreOutcome};
+use super::report::{PeerReport, RestoreOutcome};
 use super::visit::{Budget, Visitor};
 use super::Work;
 use crate::backup::PeerRecord;
@@ -80,13 +80,9 @@ impl Asked {
     }
 
     fn reports(self) -> Vec<PeerReport> {
-        let not_in_time = |peer| PeerReport {
-            peer,
-            outcome: Err(NotReached::OutOfTime),
-        };
         let peers = self.peers.into_iter();
         peers
-            .map(|(peer, (_, report))| report.unwrap_or_else(|| not_in_time(peer)))
+            .map(|(peer, (_, report))| report.unwrap_or_else(|| PeerReport::out_of_time(peer)))
             .collect()
     }
 }

@@ -100,7 +100,14 @@ fn build(dir: &Path, targets: &[String]) -> Outcome<PathBuf> {
     // nothing in them has the symbols that libFuzzer brings.
     command
         .current_dir(dir)
-        .args(["build", "--release", "--target", &host, "--target-dir"])
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--target",
+            &host,
+            "--target-dir",
+        ])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENT.join("\x1f"));
     for target in targets {
