@@ -1,14 +1,14 @@
 //! Where a channel stands in the chain: what has spent its funding output, and what of that is ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bitcoin::{OutPoint, Transaction, TxOut};
 
 use super::chain::{ChainError, ChainSource, FoundTransaction, Place};
 use super::keys::{PaymentKey, PaymentKeys};
 
-/// A splice moves a channel's funds from one output to the next; so far they are followed.
-const MOST_SPLICES: usize = 16;
+/// A splice moves a channel's funds from one output to the next; so many outputs are followed.
+const MOST_FOLLOWED: usize = 16;
 
 /// How a channel's funding output was spent.
 #[derive(Clone)]
@@ -29,6 +29,12 @@ impl Close {
             tx,
             place,
         }
+    }
+
+    /// What of it is ours, in sat.
+    pub fn sat(&self) -> u64 {
+        let ours = self.ours.iter();
+        ours.map(|output| output.output.value.to_sat()).sum()
     }
 }
 
@@ -57,14 +63,20 @@ pub(super) fn close(
         return Ok(Some(first));
     }
     // Nothing of ours, and no commitment: a cooperative close to another wallet, or a splice, behind
-    // which there is more to see.
-    let mut looked_at = BTreeSet::new();
-    let mut next = p2wsh_outputs(&first.tx);
+    // which there is more to see. The nearest first: what somebody has paid on may go on without end.
+    let mut followed = BTreeSet::new();
+    let mut next = VecDeque::from(p2wsh_outputs(&first.tx));
     let mut lives_on = false;
-    while let Some(outpoint) = next.pop() {
-        if looked_at.len() == MOST_SPLICES || !looked_at.insert(outpoint) {
+    while let Some(outpoint) = next.pop_front() {
+        if followed.contains(&outpoint) {
             continue;
         }
+        if followed.len() == MOST_FOLLOWED {
+            // What lies behind the last of them nobody has seen: no end of the channel.
+            lives_on = true;
+            break;
+        }
+        followed.insert(outpoint);
         let Some(found) = chain.spend_of(&outpoint)? else {
             // Perhaps the channel's new funding output.
             lives_on = true;
