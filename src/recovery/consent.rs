@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bitcoin::address::NetworkUnchecked;
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Address, FeeRate, ScriptBuf};
 
 use super::journal::{Step, Target, Terms};
@@ -19,6 +20,14 @@ pub struct Consent {
     /// The channels to close and sweep, out of the plan.
     pub channels: Vec<ChannelIds>,
     /// Where to.
+    ///
+    /// What restored monitors claim (pending payments, penalties) takes a way of its own: LDK sends it to the
+    /// address that the lost wallet's `SignerProvider::get_destination_script` gave when the channel was
+    /// opened, which stands in the monitor. If that is an address of LDK's own keys, as `KeysManager`
+    /// gives, it is swept from there to this one, and counts as found when LDK tells of it (six blocks
+    /// deep) and as recovered when the sweep is in the chain. If it is an address of the wallet's own coins,
+    /// as ldk-node gives, it stays there: the seed words open it in any wallet, and it counts neither as
+    /// found nor as recovered.
     pub sweep_to: Address<NetworkUnchecked>,
     /// What the sweeps pay at first.
     pub fee_rate: FeeRate,
@@ -170,22 +179,40 @@ impl Recovery {
             highest_fee_rate: consent.highest_fee_rate.to_sat_per_kwu(),
         };
         self.take(Step::Agreed { terms, targets })?;
+        // With other fee rates other outputs are worth their fees.
+        self.told_of.clear();
         self.learn_keys();
         Ok(())
     }
 
     /// The person no longer waits for a channel that they had agreed to: its peer is gone for good, or it
-    /// never was a channel. It is not asked for any more, and does not keep the recovery from being done.
-    /// Its backup stays, and it can be agreed to again.
-    pub fn give_up(&mut self, channel: ChannelIds) -> Result<(), RecoveryError> {
-        self.take(Step::GivenUp { channel })
+    /// never was a channel. It is not asked for any more, nor searched for by scripts, and does not keep the
+    /// recovery from being done. It is still looked at while the recovery goes on, and if the peer closes
+    /// it after all, what is ours is swept, and waited for. Its backup stays until then, and it can be
+    /// agreed to again.
+    ///
+    /// Where several peers say that a channel is theirs, `peer` tells with which one it is given up; none:
+    /// with all.
+    ///
+    /// # Errors
+    /// [`RecoveryError::UnknownChannel`] where no such channel was agreed to (with this peer). Nothing has
+    /// happened then.
+    pub fn give_up(
+        &mut self,
+        channel: ChannelIds,
+        peer: Option<PublicKey>,
+    ) -> Result<(), RecoveryError> {
+        if self.journal.targets_of(&channel, peer).next().is_none() {
+            return Err(RecoveryError::UnknownChannel);
+        }
+        self.take(Step::GivenUp { channel, peer })
     }
 
     /// How many channels of the plan may be the one that the chain says a chosen one is, and were not
     /// chosen (safety rule 10; see `naming`).
     fn missing_beside(&self, plan: &Plan, chosen: &[Target]) -> usize {
         let agreed = self.journal.targets.iter();
-        let agreed = agreed.filter(|target| !self.journal.is_given_up(&target.ids));
+        let agreed = agreed.filter(|target| !self.journal.is_given_up(target));
         let agreed: Vec<_> = agreed.chain(chosen).collect();
         let is_missing = |channel: &&PlannedChannel| {
             let may_be_mixed_up = channel.by_place_alone || channel.known_by == KnownBy::Peer;

@@ -38,14 +38,36 @@ pub(super) enum Step {
     Over { channel: ChannelIds },
     /// A channel's close is buried, and nothing in it was found that can be swept. Its backup stays: what
     /// was not recognised today may be by what comes to light later.
-    NothingFound { channel: ChannelIds },
+    NothingFound {
+        channel: ChannelIds,
+        peer: Option<PublicKey>,
+    },
     /// An output of ours was found by its script, unspent.
     Found { output: OutPoint },
     /// What was found of a channel by scripts is swept and buried. Its backup stays: nothing proves that
     /// it was this channel's.
-    OverByScript { channel: ChannelIds },
+    OverByScript {
+        channel: ChannelIds,
+        peer: Option<PublicKey>,
+    },
     /// The person no longer waits for a channel. Its backup stays.
-    GivenUp { channel: ChannelIds },
+    ///
+    /// Two peers may say that a channel is theirs. Steps of older versions do not name the peer: then it is
+    /// each that had said so by then. The same with the two above.
+    GivenUp {
+        channel: ChannelIds,
+        peer: Option<PublicKey>,
+    },
+    /// An output that the backup names as waiting is not in the chain, seen first at this height.
+    Missing { output: OutPoint, height: u32 },
+}
+
+/// How a channel has ended without proof that all of it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unproven {
+    NothingFound,
+    OverByScript,
+    GivenUp,
 }
 
 /// What the person agreed to.
@@ -141,10 +163,11 @@ pub(super) struct Journal {
     pub sweeps: Vec<Sweep>,
     /// Outputs of ours that were found by their scripts.
     pub found: Vec<OutPoint>,
+    /// Outputs that the backup names and the chain does not have, and since when.
+    pub missing: BTreeMap<OutPoint, u32>,
     over: Vec<ChannelIds>,
-    over_by_script: Vec<ChannelIds>,
-    nothing_found: Vec<ChannelIds>,
-    given_up: Vec<ChannelIds>,
+    /// By peer: what one of them says is no matter of another.
+    unproven: Vec<(ChannelIds, PublicKey, Unproven)>,
 }
 
 impl Journal {
@@ -176,18 +199,34 @@ impl Journal {
         self.over.iter().any(|over| over.matches(channel))
     }
 
-    pub fn is_over_by_script(&self, channel: &ChannelIds) -> bool {
-        self.over_by_script.iter().any(|ids| ids.matches(channel))
+    /// Whether it is over, proven or not. What is given up is not over: money may still come.
+    pub fn has_ended(&self, target: &Target) -> bool {
+        self.is_over(&target.ids)
+            || self.is(target, Unproven::NothingFound)
+            || self.is(target, Unproven::OverByScript)
     }
 
-    pub fn has_found_nothing(&self, channel: &ChannelIds) -> bool {
-        self.nothing_found.iter().any(|ids| ids.matches(channel))
+    pub fn is_given_up(&self, target: &Target) -> bool {
+        self.is(target, Unproven::GivenUp)
     }
 
-    pub fn is_given_up(&self, channel: &ChannelIds) -> bool {
-        self.given_up
-            .iter()
-            .any(|given_up| given_up.matches(channel))
+    pub fn is(&self, target: &Target, how: Unproven) -> bool {
+        let mut unproven = self.unproven.iter();
+        unproven.any(|(ids, peer, known)| {
+            *known == how && *peer == target.peer && ids.matches(&target.ids)
+        })
+    }
+
+    /// The channels that were agreed to under these ids: with this peer, or with whoever says so.
+    pub fn targets_of<'a>(
+        &'a self,
+        channel: &'a ChannelIds,
+        peer: Option<PublicKey>,
+    ) -> impl Iterator<Item = &'a Target> {
+        let is_named = move |target: &&Target| {
+            target.ids.matches(channel) && peer.is_none_or(|peer| peer == target.peer)
+        };
+        self.targets.iter().filter(is_named)
     }
 
     pub fn attempts(&self, peer: &PublicKey) -> Attempts {
@@ -217,22 +256,30 @@ impl Journal {
             Step::Sweeping(sweep) => self.sweeps.push(sweep),
             Step::Over { channel } => self.over.push(channel),
             Step::Found { output } => self.found.push(output),
-            Step::OverByScript { channel } => self.over_by_script.push(channel),
-            Step::NothingFound { channel } => self.nothing_found.push(channel),
-            Step::GivenUp { channel } => self.given_up.push(channel),
+            Step::OverByScript { channel, peer } => {
+                self.ended(&channel, peer, Unproven::OverByScript);
+            }
+            Step::NothingFound { channel, peer } => {
+                self.ended(&channel, peer, Unproven::NothingFound);
+            }
+            Step::GivenUp { channel, peer } => self.ended(&channel, peer, Unproven::GivenUp),
+            Step::Missing { output, height } => {
+                self.missing.insert(output, height);
+            }
         }
+    }
+
+    fn ended(&mut self, channel: &ChannelIds, peer: Option<PublicKey>, how: Unproven) {
+        let targets = self.targets_of(channel, peer);
+        let ended: Vec<_> = targets.map(|t| (t.ids, t.peer, how)).collect();
+        self.unproven.extend(ended);
     }
 
     /// Perhaps anew: what was known before is completed, and what was thought to be its end is open again.
     fn agreed_to(&mut self, mut target: Target) {
-        for ended in [
-            &mut self.over,
-            &mut self.over_by_script,
-            &mut self.nothing_found,
-            &mut self.given_up,
-        ] {
-            ended.retain(|ids| !ids.matches(&target.ids));
-        }
+        self.over.retain(|ids| !ids.matches(&target.ids));
+        self.unproven
+            .retain(|(ids, peer, _)| *peer != target.peer || !ids.matches(&target.ids));
         let same = |known: &Target| known.peer == target.peer && known.ids.matches(&target.ids);
         if let Some(at) = self.targets.iter().position(same) {
             let known = self.targets.remove(at);
@@ -254,10 +301,11 @@ impl_writeable_tlv_based_enum!(Step,
     (6, Over) => { (0, channel, required) },
     (8, NotReached) => { (0, peer, required), (2, at, required) },
     (10, Reached) => { (0, peer, required) },
-    (12, GivenUp) => { (0, channel, required) },
-    (14, NothingFound) => { (0, channel, required) },
+    (12, GivenUp) => { (0, channel, required), (1, peer, option) },
+    (14, NothingFound) => { (0, channel, required), (1, peer, option) },
     (16, Found) => { (0, output, required) },
-    (18, OverByScript) => { (0, channel, required) },
+    (18, OverByScript) => { (0, channel, required), (1, peer, option) },
+    (20, Missing) => { (0, output, required), (2, height, required) },
     {4, Sweeping} => (),
 );
 
@@ -285,3 +333,68 @@ impl_writeable_tlv_based!(Sweep, {
     (4, fee_rate, required),
     (6, height, required),
 });
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+    use lightning::ln::types::ChannelId;
+    use lightning::util::ser::BigSize;
+
+    use super::*;
+
+    fn peer(n: u8) -> PublicKey {
+        let key = SecretKey::from_slice(&[n; 32]).unwrap();
+        PublicKey::from_secret_key(&Secp256k1::new(), &key)
+    }
+
+    fn of_peer(n: u8) -> Target {
+        Target {
+            ids: ChannelIds {
+                channel_id: Some(ChannelId([7; 32])),
+                ..ChannelIds::default()
+            },
+            peer: peer(n),
+            addresses: Vec::new(),
+            channel_keys_id: None,
+        }
+    }
+
+    /// Both say that the one channel is theirs.
+    fn journal() -> Journal {
+        let mut journal = Journal::default();
+        for n in [1, 2] {
+            journal.agreed_to(of_peer(n));
+        }
+        journal
+    }
+
+    #[test]
+    fn of_two_peers_that_claim_a_channel_one_is_given_up() {
+        let mut journal = journal();
+        journal.add(Step::GivenUp {
+            channel: of_peer(1).ids,
+            peer: Some(peer(1)),
+        });
+        assert!(journal.is_given_up(&of_peer(1)));
+        assert!(!journal.is_given_up(&of_peer(2)));
+        journal.agreed_to(of_peer(2));
+        assert!(journal.is_given_up(&of_peer(1)), "agreed to the other");
+        journal.agreed_to(of_peer(1));
+        assert!(!journal.is_given_up(&of_peer(1)));
+    }
+
+    #[test]
+    fn a_step_of_an_older_version_that_names_no_peer_is_read_and_means_both() {
+        let ids = of_peer(1).ids.encode();
+        let mut tlvs = vec![0];
+        BigSize(ids.len() as u64).write(&mut tlvs).unwrap();
+        tlvs.extend(ids);
+        let mut old = vec![12];
+        BigSize(tlvs.len() as u64).write(&mut old).unwrap();
+        old.extend(tlvs);
+        let mut journal = journal();
+        journal.add(Step::read(&mut old.as_slice()).unwrap());
+        assert!([1, 2].iter().all(|n| journal.is_given_up(&of_peer(*n))));
+    }
+}

@@ -93,6 +93,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Network, OutPoint, Txid};
 
 use self::chain::{ChainError, ChainSource};
@@ -106,11 +107,11 @@ use crate::service::{Clock, PeerStorage, SystemClock};
 use crate::store::StoreError;
 
 pub use consent::{Agreed, Consent, ConsentError};
-pub use event::RecoveryEvent;
+pub use event::{RecoveryEvent, WhyLeft};
 pub use identity::{Identity, IdentityError};
 pub use journal::Way;
 pub use plan::{ChannelState, Claim, KnownBy, LeftOut, Plan, PlannedChannel};
-pub use round::{ChannelProgress, Progress, Stage};
+pub use round::{ChannelProgress, KeptChannel, Progress, Stage, WhyKept};
 
 /// How long a connection stays open after a peer was asked.
 const STAY: Duration = Duration::from_secs(30);
@@ -131,9 +132,16 @@ pub struct Recovery {
     journal: Journal,
     stay: Duration,
     /// How far each channel was when it was last looked at: what has changed since is told.
-    stages: Vec<(ChannelIds, Stage)>,
+    stages: Vec<(ChannelIds, PublicKey, Stage)>,
     /// Sweeps of which trouble was told.
     complained: BTreeSet<Txid>,
+    /// Outputs of which it was told that they are not swept.
+    told_of: BTreeSet<OutPoint>,
+    /// Outputs that no key of this wallet can sign for.
+    unsignable: BTreeSet<OutPoint>,
+    /// Peers that have been heard since a transaction was taken for the close of a channel of theirs, and
+    /// have not named that channel.
+    unnamed: BTreeSet<(PublicKey, Txid)>,
     whereabouts: Whereabouts,
     scan: Scan,
     /// Sweeps that will not change any more, and whether they are in the chain.
@@ -146,22 +154,48 @@ pub struct Recovery {
 
 type Listener = Box<dyn FnMut(&RecoveryEvent) + Send>;
 
-/// Why a recovery cannot go on at present. Nothing is lost; the same call can be made again.
+/// Why a recovery cannot go on at present. Nothing is lost. Whether the same call may go through later,
+/// with nothing changed, [`may_pass`](Self::may_pass) tells.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryError {
-    /// The chain cannot be seen.
+    /// The chain cannot be seen. Permanent is [`ChainError::WrongChain`] alone: give a source of the right
+    /// network.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The data directory.
+    /// The data directory. Which of these pass, their own docs say.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The data directory, or the session, is that of another node or network than the keys. Nothing was
-    /// done: give those that belong together.
+    /// done. Permanent: give those that belong together.
     #[error("the data directory or the session belongs to another node or network than the keys")]
     OtherNode,
     /// A step in the data directory does not read: it was made by a newer version, or is damaged.
+    /// Permanent: use the newer version, or read the backup back into another directory.
     #[error("the journal of the recovery does not read: made by a newer version, or damaged")]
     Journal,
+    /// No such channel was agreed to. Nothing was done. Permanent, until it is agreed to.
+    #[error("no such channel was agreed to")]
+    UnknownChannel,
+}
+
+impl RecoveryError {
+    /// Whether the same call may go through later, with nothing changed: try again, with pauses that grow.
+    /// All others are the caller's to mend first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            RecoveryError::Chain(error) => *error != ChainError::WrongChain,
+            RecoveryError::Store(error) => matches!(
+                error,
+                StoreError::Locked
+                    | StoreError::Inaccessible(_)
+                    | StoreError::DiskFull
+                    | StoreError::Io(_)
+            ),
+            RecoveryError::OtherNode | RecoveryError::Journal | RecoveryError::UnknownChannel => {
+                false
+            }
+        }
+    }
 }
 
 impl Recovery {
@@ -202,6 +236,9 @@ impl Recovery {
             stay: STAY,
             stages: Vec::new(),
             complained: BTreeSet::new(),
+            told_of: BTreeSet::new(),
+            unsignable: BTreeSet::new(),
+            unnamed: BTreeSet::new(),
             whereabouts: Whereabouts::default(),
             scan: Scan::default(),
             settled: BTreeMap::new(),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bitcoin::secp256k1::PublicKey;
 
+use super::chain::ChainError;
 use super::journal::Target;
 use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision};
 
@@ -11,7 +12,7 @@ use crate::backup::{ChannelIds, ChannelKind, ChannelRecord, PeerRecord, Revision
 ///
 /// All amounts are estimates: an old backup knows nothing of payments made since, and what the peer
 /// publishes decides.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Plan {
     /// The node whose channels these are.
     pub wallet: PublicKey,
@@ -25,8 +26,12 @@ pub struct Plan {
     /// Peers named in the backups that have not been heard. One of them may hold a newer backup: it is
     /// better to wait for them.
     pub unheard: Vec<PeerRecord>,
-    /// Outputs that are in the chain already and wait to be swept, in sat.
+    /// Outputs that are in the chain already and wait to be swept, in sat. Without those of which the
+    /// chain did not tell: see [`trouble`](Self::trouble).
     pub waiting_sat: u64,
+    /// What the chain did not tell, if anything: the first of it. Channels are then
+    /// [`Unseen`](ChannelState::Unseen), or `waiting_sat` is too low. Plan again later.
+    pub trouble: Option<ChainError>,
 }
 
 /// A channel in a [`Plan`].
@@ -53,7 +58,7 @@ pub struct PlannedChannel {
 }
 
 /// A peer that names more channels than a plan takes: a fault, or malice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut {
     /// The peer.
     pub peer: PublicKey,
@@ -159,6 +164,28 @@ impl PlannedChannel {
                 channel_keys_id: record.channel_keys_id,
             },
         }
+    }
+}
+
+// Whose wallet it is, and who its peers are, is private: Debug tells how many.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("newest", &self.newest)
+            .field("channels", &self.channels)
+            .field("left_out", &self.left_out)
+            .field("unheard", &self.unheard.len())
+            .field("waiting_sat", &self.waiting_sat)
+            .field("trouble", &self.trouble)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeftOut")
+            .field("channels", &self.channels)
+            .finish_non_exhaustive()
     }
 }
 

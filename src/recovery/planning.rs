@@ -31,6 +31,8 @@ impl Recovery {
         asked: &[PeerRecord],
     ) -> Result<Plan, RecoveryError> {
         self.chain.tip()?;
+        // Of this plan, not of a round before.
+        self.trouble = None;
         self.load_monitors();
         let restored = &outcome.report;
         let peers: Vec<_> = restored.peers.iter().chain(asked).cloned().collect();
@@ -71,6 +73,7 @@ impl Recovery {
             left_out: named.into_iter().filter_map(left_out).collect(),
             unheard: unheard(outcome, &peers),
             waiting_sat: self.waiting_sat()?,
+            trouble: self.trouble.take(),
         })
     }
 
@@ -107,7 +110,6 @@ impl Recovery {
             }),
         };
         let state = found.clone().and_then(spent);
-        self.trouble = None;
         let state = match state {
             Ok(state) => state,
             Err(error) => {

@@ -2,6 +2,8 @@
 
 mod asking;
 mod ending;
+mod fitting;
+mod leaving;
 mod look;
 mod sweeping;
 
@@ -12,7 +14,7 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::Txid;
 
 use super::chain::{ChainError, FoundTransaction, Place, Tip};
-use super::journal::Sweep;
+use super::journal::{Sweep, Unproven};
 use super::sweep;
 use super::{Recovery, RecoveryError};
 use crate::backup::ChannelIds;
@@ -28,8 +30,13 @@ const POLL: Duration = Duration::from_secs(30);
 /// How far everything is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Each channel that the person agreed to.
+    /// Each channel that the person agreed to; one that was given up only where something of ours was
+    /// found in it all the same.
     pub channels: Vec<ChannelProgress>,
+    /// Channels that nobody waits for any more although it is not proven that all of ours has come. Their
+    /// backup stays. Where there is one: keep the data directory, or the peers that keep the backup, and
+    /// tell the person so.
+    pub kept: Vec<KeptChannel>,
     /// What was found to be ours so far and is swept by this recovery, or waits to be, in sat. What the
     /// lost device had swept itself does not count.
     pub found_sat: u64,
@@ -37,13 +44,19 @@ pub struct Progress {
     pub recovered_sat: u64,
     /// What that cost, in sat.
     pub fees_sat: u64,
+    /// What was found to be ours, is not swept, and is not waited for, in sat; [`RecoveryEvent::Left`](super::RecoveryEvent::Left)
+    /// tells why.
+    pub left_sat: u64,
+    /// What waits because the first fee rate would eat it, in sat. Agree again with a lower one; see
+    /// [`RecoveryEvent::TooDear`](super::RecoveryEvent::TooDear).
+    pub too_dear_sat: u64,
     /// Closes that were found by our scripts and that no channel here is known to belong to. What is
     /// ours in them is swept all the same.
     pub other_closes: usize,
     /// What the chain did not tell in this round, if anything: the rest went on. Nothing is done while
     /// it lasts.
     pub trouble: Option<ChainError>,
-    /// All is over: nothing more will come.
+    /// All is over: nothing more will come, but for what [`kept`](Self::kept) tells of.
     pub done: bool,
     /// When to look again.
     pub next_round_in: Duration,
@@ -66,6 +79,30 @@ pub struct ChannelProgress {
     pub unreached: u32,
 }
 
+/// A channel whose end is not proven.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptChannel {
+    /// The channel.
+    pub ids: ChannelIds,
+    /// The other side.
+    pub peer: PublicKey,
+    /// Why it is kept.
+    pub why: WhyKept,
+}
+
+/// Why a channel's backup stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyKept {
+    /// Its close is buried, and nothing in it was recognised, or could be swept at any fee rate.
+    NothingFound,
+    /// Its funding output was never found. Something that our scripts led to is taken for its close and
+    /// is swept, and the peer no longer names it; nothing proves that it was this channel's.
+    OverByScript,
+    /// The person has given it up.
+    GivenUp,
+}
+
 /// How far a channel is on its way to the person's address. It can go back: blocks can be replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -77,7 +114,9 @@ pub enum Stage {
     Closed(Txid),
     /// All that is ours is swept; the sweep or the close is not buried yet.
     Swept(Txid),
-    /// It is over.
+    /// The close is in the chain, and nothing in it is known to be ours. It is not buried yet.
+    NothingOfOurs(Txid),
+    /// It is over. Whether something has come is in [`Progress::kept`].
     Over,
 }
 
@@ -109,30 +148,51 @@ impl Recovery {
         let view = self.look(&known)?;
         self.tell_changes(&view);
         self.sweep(&view)?;
-        self.note_what_is_over(&view)?;
+        self.note_what_is_left(&view)?;
         self.ask_peers(&view, &known, session)?;
+        // What a peer has just named may keep a channel from being over.
+        self.note_what_is_over(&view, &known)?;
         self.progress(&view)
     }
 
     fn progress(&mut self, view: &View) -> Result<Progress, RecoveryError> {
         let swept = self.sweeps_in_the_chain(&view.tip)?;
-        let is_waiting = |spend: &Option<FoundTransaction>| {
-            spend.as_ref().is_none_or(|spend| spend.place.is_none())
-        };
-        let waiting = view.coins.iter().filter(|(_, spend)| is_waiting(spend));
-        let waiting: u64 = waiting.map(|(coin, _)| coin.sat()).sum();
         let terms = self.journal.terms.as_ref();
         let fee_rate = terms.map_or(0, |terms| terms.fee_rate);
-        let all_buried = view.coins.iter().all(|(coin, spend)| {
-            is_spend_buried(spend, &view.tip) || !sweep::pays_for_itself(coin.sat(), fee_rate)
-        });
-        let channels: Vec<_> = view.channels.iter().map(|s| self.progress_of(s)).collect();
-        let all_over = channels.iter().all(|c| c.stage == Stage::Over);
+        let (mut waiting_sat, mut left_sat, mut too_dear_sat) = (0, 0, 0);
+        let mut all_buried = true;
+        for of in &view.coins {
+            let (coin, spend) = of;
+            let sat = coin.sat();
+            if self.why_left(of, view).is_some() {
+                left_sat += sat;
+                continue;
+            }
+            let is_worth_it = sweep::pays_for_itself(sat, fee_rate);
+            if spend.as_ref().is_none_or(|spend| spend.place.is_none()) {
+                waiting_sat += sat;
+            }
+            if spend.is_none() && !is_worth_it {
+                too_dear_sat += sat;
+            }
+            all_buried &= is_spend_buried(spend, &view.tip) || !is_worth_it;
+        }
+        let is_told_of = |seen: &&Seen| !seen.given_up || seen.ours_sat() > 0;
+        let mut channels = Vec::new();
+        for seen in view.channels.iter().filter(is_told_of) {
+            channels.push(self.progress_of(seen));
+        }
+        // What was found of a channel that is given up is waited for as a coin.
+        let mut waited_for = view.channels.iter().filter(|seen| !seen.given_up);
+        let all_over = waited_for.all(|seen| self.journal.has_ended(&seen.target));
         let trouble = self.trouble.clone();
         Ok(Progress {
-            found_sat: swept.iter().map(|sweep| sweep.input_sat).sum::<u64>() + waiting,
+            kept: self.kept(),
+            found_sat: swept.iter().map(|sweep| sweep.input_sat).sum::<u64>() + waiting_sat,
             recovered_sat: swept.iter().map(Sweep::output_sat).sum(),
             fees_sat: swept.iter().map(Sweep::fee_sat).sum(),
+            left_sat,
+            too_dear_sat,
             other_closes: view.other_closes,
             done: self.is_begun() && all_over && all_buried && trouble.is_none(),
             trouble,
@@ -141,16 +201,17 @@ impl Recovery {
         })
     }
 
-    fn progress_of(&self, seen: &Seen) -> ChannelProgress {
+    fn progress_of(&mut self, seen: &Seen) -> ChannelProgress {
         let ids = seen.target.ids;
         let attempts = self.journal.attempts(&seen.target.peer);
-        let before = self.stages.iter().find(|(known, _)| known.matches(&ids));
+        let has_ended = self.journal.has_ended(&seen.target);
+        let before = self.stage_of(&seen.target).map(|before| *before);
         ChannelProgress {
             ids,
             peer: seen.target.peer,
-            stage: match (self.has_ended(&ids), seen.in_view, before) {
+            stage: match (has_ended, seen.in_view, before) {
                 (true, _, _) => Stage::Over,
-                (false, false, Some((_, before))) => *before,
+                (false, false, Some(before)) => before,
                 _ => seen.stage(),
             },
             ours_sat: seen.ours_sat(),
@@ -159,10 +220,24 @@ impl Recovery {
         }
     }
 
-    pub(super) fn has_ended(&self, channel: &ChannelIds) -> bool {
-        self.journal.is_over(channel)
-            || self.journal.is_over_by_script(channel)
-            || self.journal.has_found_nothing(channel)
+    fn kept(&self) -> Vec<KeptChannel> {
+        let journal = &self.journal;
+        let targets = journal.targets.iter();
+        let kept = targets.filter_map(|target| {
+            let why = match () {
+                () if journal.is_over(&target.ids) => return None,
+                () if journal.is(target, Unproven::NothingFound) => WhyKept::NothingFound,
+                () if journal.is(target, Unproven::OverByScript) => WhyKept::OverByScript,
+                () if journal.is_given_up(target) => WhyKept::GivenUp,
+                () => return None,
+            };
+            Some(KeptChannel {
+                ids: target.ids,
+                peer: target.peer,
+                why,
+            })
+        });
+        kept.collect()
     }
 }
 
@@ -171,9 +246,12 @@ impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Progress")
             .field("channels", &self.channels)
+            .field("kept", &self.kept)
             .field("found_sat", &self.found_sat)
             .field("recovered_sat", &self.recovered_sat)
             .field("fees_sat", &self.fees_sat)
+            .field("left_sat", &self.left_sat)
+            .field("too_dear_sat", &self.too_dear_sat)
             .field("other_closes", &self.other_closes)
             .field("trouble", &self.trouble)
             .field("done", &self.done)
@@ -193,6 +271,14 @@ impl fmt::Debug for ChannelProgress {
     }
 }
 
+impl fmt::Debug for KeptChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptChannel")
+            .field("why", &self.why)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -200,6 +286,7 @@ impl fmt::Debug for Stage {
             Stage::Closing(_) => "Closing",
             Stage::Closed(_) => "Closed",
             Stage::Swept(_) => "Swept",
+            Stage::NothingOfOurs(_) => "NothingOfOurs",
             Stage::Over => "Over",
         })
     }

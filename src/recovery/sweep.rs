@@ -70,6 +70,11 @@ pub(super) fn pays_for_itself(sat: u64, fee_rate: u64) -> bool {
     sat > DUST.saturating_add(fee_rate.saturating_mul(LONE_WEIGHT) / 1000)
 }
 
+/// From this fee rate on the fee eats an output of so many sat, in sat per 1000 weight units.
+pub(super) fn eaten_at(sat: u64) -> u64 {
+    sat.saturating_sub(DUST).saturating_mul(1000) / LONE_WEIGHT
+}
+
 /// One transaction that sends all of them to `to`. None: what is left after the fee would be too small
 /// for the network, or the keys do not fit.
 pub(super) fn build(
@@ -164,6 +169,15 @@ mod tests {
         Tip {
             height,
             hash: BlockHash::all_zeros(),
+        }
+    }
+
+    #[test]
+    fn below_the_rate_that_eats_it_an_output_pays_for_itself() {
+        for sat in [500, 15_000, 1_000_000] {
+            let eaten_at = eaten_at(sat);
+            assert!(pays_for_itself(sat, eaten_at - 1));
+            assert!(!pays_for_itself(sat, eaten_at + 2));
         }
     }
 

@@ -53,7 +53,7 @@ fn a_channel_whose_funding_output_is_not_found_is_closed_and_swept_by_its_script
         // They are the same, as the person sees.
         let unnamed = plan.channels.iter().find(|c| c.by_place_alone).unwrap();
         if keys == KeyDerivation::V2 {
-            rescuer.recovery.give_up(unnamed.ids).unwrap();
+            rescuer.recovery.give_up(unnamed.ids, None).unwrap();
             let progress = rescuer.finish();
             assert_eq!(progress.found_sat, 490_000);
             assert_eq!(rescuer.arrived().to_sat(), progress.recovered_sat);
@@ -77,6 +77,52 @@ fn a_channel_whose_funding_output_is_not_found_is_closed_and_swept_by_its_script
         }
         assert_eq!(closes(&stage.chain, &lost.funding), 1);
     }
+}
+
+#[test]
+fn scripts_of_which_nothing_true_is_told_do_not_stop_the_search() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer);
+    pay(&phone.node, &peer, 10_000_000);
+    stage.back_up(&phone, &[&peer]);
+    let lost = stage.lose(phone);
+    let source = OddSource::new(&stage.chain);
+    source.hidden.lock().unwrap().insert(lost.funding[0].txid);
+    source.wrong_scripts.store(1, Ordering::SeqCst);
+    let mut rescuer = rescuer(&stage, &lost, &source);
+    let plan = rescuer.agree(&[&peer]);
+    let unnamed = plan.channels.iter().find(|c| c.by_place_alone).unwrap();
+    rescuer.recovery.give_up(unnamed.ids, None).unwrap();
+    assert!(rescuer.step().trouble.is_some());
+    let progress = rescuer.finish();
+    assert_eq!(progress.found_sat, 490_000);
+    assert_eq!(rescuer.arrived().to_sat(), progress.recovered_sat);
+}
+
+#[test]
+fn a_script_that_was_not_answered_is_asked_for_again_before_the_search_rests() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V1);
+    let peer = stage.stock("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer);
+    pay(&phone.node, &peer, 10_000_000);
+    stage.back_up(&phone, &[&peer]);
+    let lost = stage.lose(phone);
+    let source = OddSource::new(&stage.chain);
+    source.hidden.lock().unwrap().insert(lost.funding[0].txid);
+    // The channel's own are the first.
+    source.wrong_scripts.store(2, Ordering::SeqCst);
+    let mut rescuer = rescuer(&stage, &lost, &source);
+    rescuer.agree(&[&peer]);
+    for _ in 0..12 {
+        assert_eq!(rescuer.step().found_sat, 0);
+        stage.chain.mine(1);
+    }
+    source.wrong_scripts.store(0, Ordering::SeqCst);
+    // The clock stands: a search that had ended would rest.
+    assert_eq!(rescuer.step().found_sat, 490_000);
 }
 
 #[test]

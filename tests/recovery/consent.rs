@@ -1,7 +1,7 @@
 //! Nothing closes before the person has agreed, and what cannot be meant is refused.
 
 use bitcoin::{FeeRate, Network};
-use ldk_peer_storage::recovery::ConsentError;
+use ldk_peer_storage::recovery::{ConsentError, RecoveryEvent};
 use testkit::{pay, ChannelType, KeyDerivation};
 
 use crate::stage::{closes, consent, Stage};
@@ -119,7 +119,7 @@ fn a_peer_that_was_not_reached_is_waited_for_unless_the_person_says_otherwise() 
 }
 
 #[test]
-fn a_balance_that_the_fee_rate_would_eat_stays_in_the_backup() {
+fn a_balance_that_the_fee_rate_would_eat_waits_for_a_lower_one() {
     let stage = Stage::new(ChannelType::StaticRemoteKey, KeyDerivation::V2);
     let peer = stage.stock("peer");
     let phone = stage.wallet("phone");
@@ -134,12 +134,30 @@ fn a_balance_that_the_fee_rate_would_eat_stays_in_the_backup() {
     dear.fee_rate = FeeRate::from_sat_per_kwu(100_000);
     dear.highest_fee_rate = dear.fee_rate;
     rescuer.recovery.agree(&plan, &dear).unwrap();
-    let progress = rescuer.finish();
-    assert_eq!(progress.recovered_sat, 0);
+    let mut progress = rescuer.step();
+    for _ in 0..20 {
+        stage.chain.mine(1);
+        progress = rescuer.step();
+        assert!(!progress.done, "what is there is not lost");
+    }
+    assert_eq!((progress.recovered_sat, progress.too_dear_sat), (0, 15_000));
+    assert!(progress.kept.is_empty());
     assert_eq!(rescuer.storage.known().channels.len(), 1, "not given up");
+    let events = rescuer.events.lock().unwrap().clone();
+    let below = events.iter().filter_map(|event| match event {
+        RecoveryEvent::TooDear { sat: 15_000, below } => Some(*below),
+        _ => None,
+    });
+    let below: Vec<_> = below.collect();
+    assert_eq!(below.len(), 1, "told once");
 
-    rescuer.recovery.agree(&plan, &consent(&plan)).unwrap();
+    // As the event says.
+    let mut cheap = consent(&plan);
+    cheap.fee_rate = FeeRate::from_sat_per_kwu(below[0].to_sat_per_kwu() - 1);
+    cheap.highest_fee_rate = cheap.fee_rate;
+    rescuer.recovery.agree(&plan, &cheap).unwrap();
     let progress = rescuer.finish();
     assert_eq!(progress.recovered_sat + progress.fees_sat, 15_000);
+    assert_eq!((progress.left_sat, progress.too_dear_sat), (0, 0));
     assert!(rescuer.storage.known().channels.is_empty());
 }

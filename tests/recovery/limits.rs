@@ -2,19 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{FeeRate, OutPoint, Txid};
-use ldk_peer_storage::backup::ChannelIds;
+use bitcoin::{FeeRate, OutPoint, Transaction, Txid};
+use ldk_peer_storage::backup::{ChannelIds, PeerRecord};
 use ldk_peer_storage::recovery::{
-    ChannelProgress, Consent, Progress, RecoveryEvent, Stage as ChannelStage,
+    Agreed, ChannelProgress, Consent, KeptChannel, LeftOut, Plan, Progress, RecoveryEvent,
+    Stage as ChannelStage, WhyKept, WhyLeft,
 };
 use lightning::ln::types::ChannelId;
 use testkit::{pay, pay_hold, ChannelType, KeyDerivation};
 
-use crate::stage::{consent, destination, Stage, FEE_RATE, HIGHEST_FEE_RATE};
+use crate::odd_source::OddSource;
+use crate::stage::{consent, destination, Rescuer, Stage, FEE_RATE, HIGHEST_FEE_RATE};
 use crate::support::SUBMITTER;
 
 /// LDK raises a claim that does not confirm, block by block, up to half of what it claims.
@@ -29,18 +33,26 @@ fn claims_of_pending_payments_never_pay_more_than_the_person_allows() {
     let lost = stage.lose(phone);
     let mut rescuer = stage.rescuer(&lost);
     rescuer.agree(&[&peer.node]);
-    while rescuer.arrived().to_sat() == 0 {
+    for _ in 0..60 {
+        if rescuer.arrived().to_sat() > 0 {
+            break;
+        }
         rescuer.step();
         stage.chain.mine(1);
         rescuer.clock.advance(Duration::from_secs(600));
     }
+    assert!(rescuer.arrived().to_sat() > 0, "the balance");
     // The payment runs out, and then nobody mines the claim.
     let mut rounds_with_claim = 0;
-    while rounds_with_claim < 200 {
+    for _ in 0..500 {
+        if rounds_with_claim == 200 {
+            break;
+        }
         rescuer.step();
         stage.chain.mine_empty(1);
         rounds_with_claim += u32::from(!stage.chain.mempool().is_empty());
     }
+    assert_eq!(rounds_with_claim, 200);
     let mut rates = BTreeSet::new();
     for tx in stage.chain.submitted_by(SUBMITTER) {
         // A claim of a monitor's goes to the wallet's own address first.
@@ -148,6 +160,80 @@ fn a_sweep_that_is_buried_is_not_asked_for_again() {
     assert!(source.calls() - before <= 5, "{}", source.calls() - before);
 }
 
+/// A phone whose channel is closed and whose sweep waits in the mempool, with a source that can lie.
+fn with_a_sweep_that_waits(stage: &Stage) -> (Rescuer, Plan, Arc<OddSource>, testkit::Node) {
+    let peer = stage.stock("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer);
+    pay(&phone.node, &peer, 10_000_000);
+    stage.back_up(&phone, &[&peer]);
+    let lost = stage.lose(phone);
+    let source = OddSource::new(&stage.chain);
+    let (chain, dir) = (stage.chain.clone(), lost.dir.clone());
+    let mut rescuer = Rescuer::start_with(chain, lost.seed, dir, source.clone());
+    let plan = rescuer.agree(&[&peer]);
+    rescuer.step();
+    stage.chain.mine(1);
+    rescuer.step();
+    assert_eq!(stage.chain.mempool().len(), 1, "the sweep waits");
+    (rescuer, plan, source, peer)
+}
+
+/// What a sweep of all that the phone owned pays, in sat per 1000 weight units.
+fn rate(sweep: &Transaction) -> u64 {
+    (490_000 - sweep.output[0].value.to_sat()) * 1_000 / sweep.weight().to_wu()
+}
+
+#[test]
+fn once_the_highest_fee_rate_was_lowered_nothing_above_it_is_published() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let (mut rescuer, plan, source, _peer) = with_a_sweep_that_waits(&stage);
+    for _ in 0..30 {
+        stage.chain.mine_empty(1);
+        rescuer.step();
+    }
+    let raised = source.given.lock().unwrap().iter().map(rate).max().unwrap();
+    assert!(raised > 2 * FEE_RATE.to_sat_per_kwu(), "{raised}");
+
+    // The network forgets it, and the person thinks better of it.
+    source.forgets_mempool.store(true, Ordering::SeqCst);
+    let mut low = consent(&plan);
+    low.highest_fee_rate = FEE_RATE;
+    rescuer.recovery.agree(&plan, &low).unwrap();
+    source.given.lock().unwrap().clear();
+    for _ in 0..20 {
+        rescuer.step();
+        stage.chain.mine_empty(1);
+    }
+    let given: Vec<_> = source.given.lock().unwrap().iter().map(rate).collect();
+    assert!(!given.is_empty(), "it is published again");
+    let highest = FEE_RATE.to_sat_per_kwu() * 102 / 100;
+    assert!(given.iter().all(|rate| *rate <= highest), "{given:?}");
+    source.forgets_mempool.store(false, Ordering::SeqCst);
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+}
+
+#[test]
+fn a_source_that_refuses_every_raise_and_wants_another_fee_each_time_does_not_fill_the_journal() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let (mut rescuer, _, source, _peer) = with_a_sweep_that_waits(&stage);
+    source.refuses.store(true, Ordering::SeqCst);
+    source.given.lock().unwrap().clear();
+    for round in 0..36 {
+        let wanted = FeeRate::from_sat_per_kwu(2_000 + round);
+        *source.wanted_fee_rate.lock().unwrap() = Some(wanted);
+        stage.chain.mine_empty(1);
+        rescuer.step();
+    }
+    let given = source.given.lock().unwrap().clone();
+    let made: BTreeSet<_> = given.iter().map(Transaction::compute_txid).collect();
+    assert!((2..=6).contains(&made.len()), "{}", made.len());
+    source.refuses.store(false, Ordering::SeqCst);
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+}
+
 /// Safety rule 13.
 #[test]
 fn nothing_that_names_a_channel_a_transaction_or_an_address_is_printed() {
@@ -177,6 +263,13 @@ fn nothing_that_names_a_channel_a_transaction_or_an_address_is_printed() {
             asked: 1,
             unreached: 0,
         }],
+        kept: vec![KeptChannel {
+            ids: channel,
+            peer,
+            why: WhyKept::GivenUp,
+        }],
+        left_sat: 1,
+        too_dear_sat: 1,
         found_sat: 1,
         recovered_sat: 0,
         fees_sat: 0,
@@ -196,10 +289,27 @@ fn nothing_that_names_a_channel_a_transaction_or_an_address_is_printed() {
             times: 1,
             why: String::new(),
         },
+        RecoveryEvent::Closing { channel, txid },
         RecoveryEvent::Closed {
             channel,
             txid,
             ours_sat: 1,
+        },
+        RecoveryEvent::Reopened { channel },
+        RecoveryEvent::NothingOfOurs { channel },
+        RecoveryEvent::OverByScript { channel },
+        RecoveryEvent::TooDear {
+            sat: 1,
+            below: FeeRate::ZERO,
+        },
+        RecoveryEvent::Left {
+            sat: 1,
+            why: WhyLeft::TooSmall,
+        },
+        RecoveryEvent::SweepStuck { txid },
+        RecoveryEvent::SweepRefused {
+            txid,
+            reason: String::new(),
         },
         RecoveryEvent::Sweeping {
             txid,
@@ -213,8 +323,27 @@ fn nothing_that_names_a_channel_a_transaction_or_an_address_is_printed() {
         },
         RecoveryEvent::Over { channel },
     ];
+    let agreed = Agreed {
+        channels: vec![channel],
+        sweep_to: destination().script_pubkey(),
+        fee_rate: FEE_RATE,
+        highest_fee_rate: HIGHEST_FEE_RATE,
+    };
+    let plan = Plan {
+        wallet: peer,
+        newest: None,
+        channels: Vec::new(),
+        left_out: vec![LeftOut { peer, channels: 1 }],
+        unheard: vec![PeerRecord {
+            node_id: peer,
+            addresses: Vec::new(),
+        }],
+        waiting_sat: 1,
+        trouble: None,
+    };
     let shown: Vec<_> = events.iter().map(ToString::to_string).collect();
-    let printed = format!("{consent:?} {progress:?} {events:?} {shown:?} {channel:?}");
+    let printed =
+        format!("{consent:?} {agreed:?} {plan:?} {progress:?} {events:?} {shown:?} {channel:?}");
     for private in ["abab", "171", "79be", &destination().to_string()] {
         assert!(!printed.contains(private), "{printed}");
     }

@@ -75,7 +75,10 @@ fn when_one_of_them_is_given_up_the_other_is_not_asked_for_either() {
     let lost = lost_with_two_channels(&stage, phone, &peer);
     let mut rescuer = stage.rescuer(&lost);
     let plan = rescuer.agree(&[&peer]);
-    rescuer.recovery.give_up(plan.channels[0].ids).unwrap();
+    rescuer
+        .recovery
+        .give_up(plan.channels[0].ids, None)
+        .unwrap();
     let progress = rescuer.step();
     assert_eq!(progress.channels.len(), 1);
     assert_eq!(progress.channels[0].asked, 0);
@@ -131,7 +134,7 @@ fn a_source_that_names_another_transaction_than_the_one_at_a_place_is_not_follow
     assert!(of_backup.clone().all(|c| c.state == ChannelState::NotFound));
     // What the peer names is listed beside them, and can be agreed to by its own id.
     for channel in of_backup {
-        rescuer.recovery.give_up(channel.ids).unwrap();
+        rescuer.recovery.give_up(channel.ids, None).unwrap();
     }
     let progress = rescuer.finish();
     assert_eq!(progress.found_sat, 2 * 490_000);

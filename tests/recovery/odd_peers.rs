@@ -58,13 +58,13 @@ fn odd(
     ScriptedPeer::start(&stage.chain, estate, Odd { says, closes })
 }
 
-fn rescuer(stage: &Stage, lost: &Lost) -> (Rescuer, std::sync::Arc<testkit::WireTap>) {
+pub fn rescuer(stage: &Stage, lost: &Lost) -> (Rescuer, std::sync::Arc<testkit::WireTap>) {
     let source = std::sync::Arc::new(OwnChainSource::new(&stage.chain));
     listened_with(stage, lost, source, REST, STAY)
 }
 
 /// A round, a block, and ten minutes.
-fn round(rescuer: &mut Rescuer) -> ldk_peer_storage::recovery::Progress {
+pub fn round(rescuer: &mut Rescuer) -> ldk_peer_storage::recovery::Progress {
     let progress = rescuer.step();
     rescuer.chain.mine(1);
     rescuer.clock.advance(WHILE);
@@ -117,7 +117,7 @@ fn peers_that_never_close_are_asked_both_ways_in_turn_and_hold_up_nobody() {
         .filter(|c| c.peer != keeper.id())
         .collect();
     for channel in never {
-        rescuer.recovery.give_up(channel.ids).unwrap();
+        rescuer.recovery.give_up(channel.ids, None).unwrap();
     }
     let progress = rescuer.step();
     assert!(progress.done);
@@ -316,7 +316,7 @@ fn a_peer_that_names_three_hundred_channels_is_no_burden() {
         .iter()
         .filter(|c| c.peer == boaster.raw().id())
     {
-        rescuer.recovery.give_up(channel.ids).unwrap();
+        rescuer.recovery.give_up(channel.ids, None).unwrap();
     }
     let progress = rescuer.finish();
     assert_all_came(&rescuer, &progress, OWNED);

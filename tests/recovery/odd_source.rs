@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::block::Header;
-use bitcoin::{OutPoint, Script, Transaction, Txid};
+use bitcoin::{FeeRate, OutPoint, Script, ScriptBuf, Transaction, Txid};
 use ldk_peer_storage::recovery::chain::{
     ChainError, ChainSource, FoundOutput, FoundTransaction, Place, Tip,
 };
@@ -27,6 +27,19 @@ pub struct OddSource {
     pub hidden: Mutex<HashSet<Txid>>,
     /// Transactions of which it says nothing.
     pub failing: Mutex<HashSet<Txid>>,
+    /// What it says that spends these outputs.
+    pub spends: Mutex<HashMap<OutPoint, FoundTransaction>>,
+    /// Of so many of the scripts, the first that it was asked for, it says what cannot be true.
+    pub wrong_scripts: AtomicUsize,
+    asked_for: Mutex<Vec<ScriptBuf>>,
+    /// Whether it knows nothing that is not in a block.
+    pub forgets_mempool: AtomicBool,
+    /// Whether it takes no transaction.
+    pub refuses: AtomicBool,
+    /// What it was given to publish, taken or not.
+    pub given: Mutex<Vec<Transaction>>,
+    /// What it expects to confirm soon.
+    pub wanted_fee_rate: Mutex<Option<FeeRate>>,
     /// How often it was asked.
     pub calls: AtomicUsize,
     /// Called before each answer, with its number.
@@ -43,6 +56,13 @@ impl OddSource {
             proves_places: AtomicBool::new(false),
             hidden: Mutex::default(),
             failing: Mutex::default(),
+            spends: Mutex::default(),
+            wrong_scripts: AtomicUsize::new(0),
+            asked_for: Mutex::default(),
+            forgets_mempool: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
+            given: Mutex::default(),
+            wanted_fee_rate: Mutex::default(),
             calls: AtomicUsize::new(0),
             on_call: Mutex::default(),
             on_spend_of: Mutex::default(),
@@ -129,19 +149,44 @@ impl ChainSource for OddSource {
         if let Some(on_spend_of) = &mut *self.on_spend_of.lock().unwrap() {
             on_spend_of(output);
         }
+        if let Some(found) = self.spends.lock().unwrap().get(output) {
+            return Ok(Some(found.clone()));
+        }
         match self.knows(&output.txid)? {
-            true => self.own.spend_of(output),
+            true => {
+                let found = self.own.spend_of(output)?;
+                let forgets = self.forgets_mempool.load(Ordering::SeqCst);
+                Ok(found.filter(|found| found.place.is_some() || !forgets))
+            }
             false => Ok(None),
         }
     }
 
     fn outputs_to(&self, script: &Script) -> Result<Vec<FoundOutput>, ChainError> {
         self.call();
+        let mut asked_for = self.asked_for.lock().unwrap();
+        let known = asked_for.iter().position(|asked| **asked == *script);
+        let number = known.unwrap_or_else(|| {
+            asked_for.push(script.to_owned());
+            asked_for.len() - 1
+        });
+        if number < self.wrong_scripts.load(Ordering::SeqCst) {
+            return Err(ChainError::invalid("a test"));
+        }
         self.own.outputs_to(script)
     }
 
     fn broadcast(&self, tx: &Transaction) -> Result<(), ChainError> {
         self.call();
-        self.own.broadcast(tx)
+        self.given.lock().unwrap().push(tx.clone());
+        match self.refuses.load(Ordering::SeqCst) {
+            true => Err(ChainError::rejected("a test")),
+            false => self.own.broadcast(tx),
+        }
+    }
+
+    fn fee_rate(&self, _blocks: u16) -> Result<Option<FeeRate>, ChainError> {
+        self.call();
+        Ok(*self.wanted_fee_rate.lock().unwrap())
     }
 }

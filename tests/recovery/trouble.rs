@@ -142,7 +142,10 @@ fn a_peer_that_never_answers_can_be_given_up_and_its_channel_stays_in_the_backup
     let plan = rescuer.agree(&[&peer]);
     peer.stop();
     assert!(!rescuer.step().done);
-    rescuer.recovery.give_up(plan.channels[0].ids).unwrap();
+    rescuer
+        .recovery
+        .give_up(plan.channels[0].ids, None)
+        .unwrap();
     assert!(rescuer.step().done);
     rescuer.stop();
 

@@ -5,19 +5,19 @@ use lightning::sign::SpendableOutputDescriptor;
 
 use super::{is_spend_buried, Seen, Stage, View};
 use crate::backup::ChannelIds;
+use crate::exchange::Known;
 use crate::recovery::chain::ChainError;
-use crate::recovery::journal::Step;
+use crate::recovery::journal::{Step, Target};
 use crate::recovery::{Recovery, RecoveryError, RecoveryEvent};
 
 impl Recovery {
     pub(super) fn tell_changes(&mut self, view: &View) {
         for seen in view.channels.iter().filter(|seen| seen.in_view) {
             let (channel, stage) = (seen.target.ids, seen.stage());
-            let mut known = self.stages.iter_mut();
-            let before = match known.find(|(ids, _)| ids.matches(&channel)) {
-                Some((_, before)) => std::mem::replace(before, stage),
+            let before = match self.stage_of(&seen.target) {
+                Some(before) => std::mem::replace(before, stage),
                 None => {
-                    self.stages.push((channel, stage));
+                    self.stages.push((channel, seen.target.peer, stage));
                     Stage::Open
                 }
             };
@@ -26,25 +26,39 @@ impl Recovery {
                 (_, Stage::Open) => RecoveryEvent::Reopened { channel },
                 (_, Stage::Closing(txid)) => RecoveryEvent::Closing { channel, txid },
                 (Stage::Closed(_) | Stage::Swept(_), _) | (_, Stage::Over) => continue,
-                (_, Stage::Closed(txid) | Stage::Swept(txid)) => RecoveryEvent::Closed {
-                    channel,
-                    txid,
-                    ours_sat: seen.ours_sat(),
-                },
+                (_, Stage::Closed(txid) | Stage::Swept(txid) | Stage::NothingOfOurs(txid)) => {
+                    RecoveryEvent::Closed {
+                        channel,
+                        txid,
+                        ours_sat: seen.ours_sat(),
+                    }
+                }
             };
             self.tell(event);
         }
     }
 
-    pub(super) fn note_what_is_over(&mut self, view: &View) -> Result<(), RecoveryError> {
-        let Some(terms) = self.journal.terms.clone() else {
+    /// How far a channel was when it was last seen.
+    pub(super) fn stage_of(&mut self, target: &Target) -> Option<&mut Stage> {
+        let mut known = self.stages.iter_mut();
+        let of = known.find(|(ids, peer, _)| *peer == target.peer && ids.matches(&target.ids));
+        of.map(|(_, _, stage)| stage)
+    }
+
+    pub(super) fn note_what_is_over(
+        &mut self,
+        view: &View,
+        known: &Known,
+    ) -> Result<(), RecoveryError> {
+        if !self.is_begun() {
             return Ok(());
-        };
+        }
         for seen in &view.channels {
-            let channel = seen.target.ids;
+            let (channel, peer) = (seen.target.ids, Some(seen.target.peer));
             let is_over = seen.in_view
-                && !self.has_ended(&channel)
-                && seen.is_buried(&view.tip, terms.fee_rate)
+                && !self.journal.has_ended(&seen.target)
+                && seen.is_buried(&view.tip)
+                && self.may_end(seen, view, known)
                 && !self.monitor_is_busy(seen, view)
                 && {
                     let stands = self.stands_in_the_chain(seen);
@@ -53,18 +67,17 @@ impl Recovery {
             if !is_over {
                 continue;
             }
-            if !seen.is_all_swept() {
-                self.take(Step::NothingFound { channel })?;
+            if !seen.has_come() {
+                self.take(Step::NothingFound { channel, peer })?;
                 self.tell(RecoveryEvent::NothingOfOurs { channel });
-                continue;
-            }
-            if seen.by_script {
-                self.take(Step::OverByScript { channel })?;
+            } else if seen.by_script {
+                self.take(Step::OverByScript { channel, peer })?;
+                self.tell(RecoveryEvent::OverByScript { channel });
             } else {
                 self.take(Step::Over { channel })?;
                 self.storage.channel_resolved(channel);
+                self.tell(RecoveryEvent::Over { channel });
             }
-            self.tell(RecoveryEvent::Over { channel });
         }
         for (coin, spend) in &view.coins {
             if view.waiting.contains(&coin.outpoint) && is_spend_buried(spend, &view.tip) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bitcoin::{OutPoint, Txid};
+use bitcoin::{FeeRate, OutPoint};
 use lightning::sign::SpendableOutputDescriptor;
 
 use super::{is_buried, is_spend_buried, Stage};
@@ -19,7 +19,7 @@ const MOST_LOOKS: usize = 5;
 /// What was seen in a round, all of it at one tip.
 pub(in crate::recovery) struct View {
     pub tip: Tip,
-    /// Each channel that the person agreed to and has not given up.
+    /// Each channel that the person agreed to.
     pub channels: Vec<Seen>,
     /// Closes of which nobody knows the channel.
     pub other_closes: usize,
@@ -35,6 +35,8 @@ pub(super) type Spendable = (Coin, Option<FoundTransaction>);
 /// What was seen of a channel in a round.
 pub(in crate::recovery) struct Seen {
     pub target: Target,
+    /// The person no longer waits for it. What is found of it is swept all the same.
+    pub given_up: bool,
     /// Whether the chain has told what follows.
     pub in_view: bool,
     pub funding: Option<OutPoint>,
@@ -47,8 +49,7 @@ pub(in crate::recovery) struct Seen {
 
 impl Seen {
     pub fn ours_sat(&self) -> u64 {
-        let ours = self.close.iter().flat_map(|close| &close.ours);
-        ours.map(|output| output.output.value.to_sat()).sum()
+        self.close.as_ref().map_or(0, Close::sat)
     }
 
     pub fn stage(&self) -> Stage {
@@ -59,29 +60,34 @@ impl Seen {
         let swept = self.spends.iter().all(Option::is_some);
         match close.place {
             None => Stage::Closing(txid),
+            Some(_) if close.ours.is_empty() => Stage::NothingOfOurs(txid),
             Some(_) if swept => Stage::Swept(txid),
             Some(_) => Stage::Closed(txid),
         }
     }
 
-    /// Whether something in the close was ours, and all of it is spent.
-    pub fn is_all_swept(&self) -> bool {
-        !self.spends.is_empty() && self.spends.iter().all(Option::is_some)
+    /// Whether something in the close was ours and is spent.
+    pub fn has_come(&self) -> bool {
+        self.spends.iter().any(Option::is_some)
     }
 
-    /// Whether the close and all that spends our outputs of it are final. An output that costs more than
-    /// it brings need not be spent.
-    pub fn is_buried(&self, tip: &Tip, fee_rate: u64) -> bool {
+    /// Whether the close and all that spends our outputs of it are final. An output need not be spent that
+    /// costs more than it brings at any fee rate; what the person's alone would eat is not lost.
+    pub fn is_buried(&self, tip: &Tip) -> bool {
         let Some(close) = &self.close else {
             return false;
         };
         let mut outputs = self.spends.iter().zip(&close.ours);
         let spent = outputs.all(|(spend, output)| {
-            let sat = output.output.value.to_sat();
-            !sweep::pays_for_itself(sat, fee_rate) || is_spend_buried(spend, tip)
+            is_worthless(output.output.value.to_sat()) || is_spend_buried(spend, tip)
         });
         is_buried(close.place, tip) && spent
     }
+}
+
+/// Whether so many sat are too few to be swept at any fee rate that the network relays.
+pub(super) fn is_worthless(sat: u64) -> bool {
+    !sweep::pays_for_itself(sat, FeeRate::BROADCAST_MIN.to_sat_per_kwu())
 }
 
 impl Recovery {
@@ -100,11 +106,8 @@ impl Recovery {
     }
 
     fn look_once(&mut self, tip: Tip, known: &Known) -> Result<View, RecoveryError> {
-        let targets = self.journal.targets.iter();
-        let targets = targets.filter(|target| !self.journal.is_given_up(&target.ids));
-        let targets: Vec<Target> = targets.cloned().collect();
         let mut channels = Vec::new();
-        for target in targets {
+        for target in self.journal.targets.clone() {
             channels.push(self.look_at(target)?);
         }
         self.scan(&channels)?;
@@ -139,6 +142,7 @@ impl Recovery {
 
     fn look_at(&mut self, target: Target) -> Result<Seen, RecoveryError> {
         let mut seen = Seen {
+            given_up: self.journal.is_given_up(&target),
             target,
             in_view: true,
             funding: None,
@@ -147,11 +151,23 @@ impl Recovery {
             spends: Vec::new(),
         };
         if let Err(error) = self.look_closely(&mut seen) {
-            self.troubled(error)?;
-            seen.in_view = false;
-            (seen.close, seen.spends) = (None, Vec::new());
+            self.not_in_view(&mut seen, error)?;
         }
         Ok(seen)
+    }
+
+    /// Nobody waits for what the chain does not tell of a channel that is given up.
+    pub(super) fn not_in_view(
+        &mut self,
+        seen: &mut Seen,
+        error: ChainError,
+    ) -> Result<(), RecoveryError> {
+        seen.in_view = false;
+        (seen.close, seen.spends) = (None, Vec::new());
+        match seen.given_up && error != ChainError::WrongChain {
+            true => Ok(()),
+            false => self.troubled(error),
+        }
     }
 
     fn look_closely(&mut self, seen: &mut Seen) -> Result<(), ChainError> {
@@ -164,86 +180,13 @@ impl Recovery {
         Ok(())
     }
 
-    fn spends(&self, close: &Close) -> Result<Vec<Option<FoundTransaction>>, ChainError> {
+    pub(super) fn spends(
+        &self,
+        close: &Close,
+    ) -> Result<Vec<Option<FoundTransaction>>, ChainError> {
         let ours = close.ours.iter();
         ours.map(|output| self.chain.spend_of(&output.outpoint))
             .collect()
-    }
-
-    // ---- what was found by scripts --------------------------------------------------------------
-
-    /// Gives the closes that were found by our scripts to the channels whose funding output is not known:
-    /// by the key where the backup tells it, else where there are as many of the ones as of the others.
-    /// Returns the closes that fit none.
-    fn fit_what_was_found(&mut self, channels: &mut [Seen]) -> Result<Vec<Close>, RecoveryError> {
-        let mut found: Vec<Close> = Vec::new();
-        let txids: BTreeSet<Txid> = self
-            .journal
-            .found
-            .iter()
-            .map(|output| output.txid)
-            .collect();
-        for txid in txids {
-            let answer = self.chain.transaction(&txid);
-            let Some(tx) = self.told(answer)?.flatten() else {
-                continue;
-            };
-            let spends =
-                |outpoint: &OutPoint| tx.tx.input.iter().any(|i| i.previous_output == *outpoint);
-            let is_known = |seen: &Seen| {
-                let closed_by = seen.close.as_ref().map(|close| close.tx.compute_txid());
-                closed_by == Some(txid) || seen.funding.as_ref().is_some_and(spends)
-            };
-            if !channels.iter().any(is_known) {
-                found.push(Close::of(tx, &self.keys));
-            }
-        }
-        let mut lost: Vec<&mut Seen> = channels.iter_mut().collect();
-        lost.retain(|seen| seen.in_view && seen.funding.is_none());
-        lost.retain_mut(|seen| {
-            let has_key = |close: &Close| {
-                let id = seen.target.channel_keys_id;
-                id.is_some()
-                    && close
-                        .ours
-                        .iter()
-                        .any(|o| o.key.map(|k| k.channel_keys_id) == id)
-            };
-            match found.iter().position(has_key) {
-                Some(at) => {
-                    seen.close = Some(found.remove(at));
-                    false
-                }
-                None => true,
-            }
-        });
-        let closes = found
-            .iter()
-            .filter(|close| funding::is_commitment(&close.tx));
-        if closes.count() == lost.len() {
-            let (closes, rest) = found
-                .into_iter()
-                .partition(|close| funding::is_commitment(&close.tx));
-            found = rest;
-            let closes: Vec<Close> = closes;
-            for (seen, close) in lost.into_iter().zip(closes) {
-                seen.close = Some(close);
-                seen.by_script = true;
-            }
-        }
-        for seen in channels.iter_mut().filter(|seen| seen.funding.is_none()) {
-            if let Some(close) = &seen.close {
-                match self.spends(close) {
-                    Ok(spends) => seen.spends = spends,
-                    Err(error) => {
-                        self.troubled(error)?;
-                        seen.in_view = false;
-                        seen.close = None;
-                    }
-                }
-            }
-        }
-        Ok(found)
     }
 
     // ---- coins ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ impl Recovery {
         let is_free = |(coin, spend): &&Spendable| {
             spend.is_none()
                 && coin.is_mature(tip)
+                && !self.unsignable.contains(&coin.outpoint)
                 && sweep::pays_for_itself(coin.sat(), terms.fee_rate)
         };
         let mut free: Vec<Coin> = coins
@@ -30,11 +31,39 @@ impl Recovery {
             .filter(is_free)
             .map(|(c, _)| c.clone())
             .collect();
-        // A sweep that has left the mempool, or never got there, goes first: were another made in its
-        // place, whoever still knows the first one would see the two conflict.
+        self.publish_again(&mut free, terms)?;
+        if free.is_empty() {
+            return Ok(());
+        }
+        let rate = self.rate_for(&free, terms, tip);
+        if self.sweep_together(&free, terms, rate, tip)? {
+            return Ok(());
+        }
+        // One that cannot be spent must not hold back the others.
+        for coin in &free {
+            let alone = std::slice::from_ref(coin);
+            if free.len() > 1 && self.sweep_together(alone, terms, rate, tip)? {
+                continue;
+            }
+            let is_worth_it = sweep::pays_for_itself(coin.sat(), rate);
+            if is_worth_it && sweep::build(&self.keys, alone, &terms.sweep_to, rate, tip).is_none()
+            {
+                self.unsignable.insert(coin.outpoint);
+            }
+        }
+        Ok(())
+    }
+
+    /// A sweep that has left the mempool, or never got there, goes first: were another made in its place,
+    /// whoever still knows the first one would see the two conflict. But none that goes elsewhere than the
+    /// person wants by now, or pays more than they allow by now.
+    fn publish_again(&mut self, free: &mut Vec<Coin>, terms: &Terms) -> Result<(), RecoveryError> {
         let sweeps: Vec<Sweep> = self.journal.sweeps.iter().rev().cloned().collect();
+        let is_wanted = |sweep: &&Sweep| {
+            sweep.pays_to(&terms.sweep_to) && sweep.fee_rate <= terms.highest_fee_rate
+        };
         let mut tried = BTreeSet::new();
-        for sweep in sweeps.iter().filter(|sweep| sweep.pays_to(&terms.sweep_to)) {
+        for sweep in sweeps.iter().filter(is_wanted) {
             let is_input = |coin: &Coin| sweep.spends(&coin.outpoint);
             let inputs: Vec<_> = free
                 .iter()
@@ -51,28 +80,26 @@ impl Recovery {
                 free.retain(|coin| !is_input(coin));
             }
         }
-        if free.is_empty() {
-            return Ok(());
-        }
-        // What the network has refused before has to pay more in time.
-        let newest_of = |coin: &Coin| sweeps.iter().find(|s| s.spends(&coin.outpoint));
-        let before: Vec<_> = free.iter().filter_map(newest_of).collect();
-        let mut rate = terms.fee_rate;
-        if !before.is_empty() && before.iter().all(|sweep| sweep::is_overdue(sweep, tip)) {
-            let wanted = self.chain.fee_rate(1).ok().flatten();
-            let raised = before.iter().map(|sweep| {
-                sweep::raised(sweep, wanted, terms.highest()).unwrap_or(sweep.fee_rate)
-            });
-            rate = raised.max().unwrap_or_default().max(rate);
-        }
-        if self.sweep_together(&free, terms, rate, tip)? || free.len() == 1 {
-            return Ok(());
-        }
-        // One that cannot be spent must not hold back the others.
-        for coin in &free {
-            self.sweep_together(std::slice::from_ref(coin), terms, rate, tip)?;
-        }
         Ok(())
+    }
+
+    /// What the network has refused before has to pay more in time, as far as the person allows by now.
+    fn rate_for(&self, free: &[Coin], terms: &Terms, tip: &Tip) -> u64 {
+        let before: Vec<_> = free.iter().filter_map(|c| self.newest_of(c)).collect();
+        if before.is_empty() || !before.iter().all(|sweep| sweep::is_overdue(sweep, tip)) {
+            return terms.fee_rate;
+        }
+        let wanted = self.chain.fee_rate(1).ok().flatten();
+        let raised = before
+            .iter()
+            .map(|sweep| sweep::raised(sweep, wanted, terms.highest()).unwrap_or(sweep.fee_rate));
+        let raised = raised.max().unwrap_or_default();
+        raised.min(terms.highest_fee_rate).max(terms.fee_rate)
+    }
+
+    fn newest_of(&self, coin: &Coin) -> Option<&Sweep> {
+        let mut newest_first = self.journal.sweeps.iter().rev();
+        newest_first.find(|sweep| sweep.spends(&coin.outpoint))
     }
 
     /// Whether the network took it.
@@ -106,12 +133,15 @@ impl Recovery {
             let Some(stuck) = sweeps.iter().find(|s| s.tx.compute_txid() == txid).cloned() else {
                 continue;
             };
-            // One that goes to an address that the person no longer wants has no time at all.
-            if !sweep::is_overdue(&stuck, tip) && stuck.pays_to(&terms.sweep_to) {
+            // One that goes to an address that the person no longer wants has no time at all, ...
+            // ... but where its replacement was refused, the next one has: each is kept for good.
+            let newest = self.newest_in_place_of(&stuck);
+            if !sweep::is_overdue(&newest, tip) && newest.pays_to(&terms.sweep_to) {
                 continue;
             }
             let wanted = self.chain.fee_rate(1).ok().flatten();
-            let Some(rate) = sweep::raised(&stuck, wanted, terms.highest()) else {
+            let raised = |sweep| sweep::raised(sweep, wanted, terms.highest());
+            let Some(rate) = raised(&newest).or_else(|| raised(&stuck)) else {
                 let event = match stuck.pays_to(&terms.sweep_to) {
                     true => RecoveryEvent::SweepStuck { txid },
                     false => RecoveryEvent::SweepToOldAddress {
@@ -132,6 +162,17 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// The newest sweep of a coin of this one: itself, or one that was to replace it and was refused.
+    fn newest_in_place_of(&self, stuck: &Sweep) -> Sweep {
+        let spends_the_same = |other: &&Sweep| {
+            let mut inputs = stuck.tx.input.iter();
+            inputs.any(|input| other.spends(&input.previous_output))
+        };
+        let mut newest_first = self.journal.sweeps.iter().rev();
+        let newest = newest_first.find(spends_the_same);
+        newest.unwrap_or(stuck).clone()
     }
 
     /// Noted before it is published: a sweep that nobody knows of could be made twice, with other fees.

@@ -1,0 +1,101 @@
+//! A channel that is given up is not waited for; what comes of it all the same is not left behind.
+
+use std::time::Duration;
+
+use ldk_peer_storage::backup::ChannelIds;
+use ldk_peer_storage::recovery::{RecoveryError, WhyKept};
+use testkit::{pay, wait_until, ChannelType, KeyDerivation, DEADLINE};
+
+use crate::stage::{closes, Lost, Stage};
+
+fn lost_with_one_channel(stage: &Stage, peer: &testkit::Node) -> Lost {
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, peer);
+    pay(&phone.node, peer, 10_000_000);
+    stage.back_up(&phone, &[peer]);
+    stage.lose(phone)
+}
+
+#[test]
+fn a_close_that_comes_after_the_channel_was_given_up_is_swept() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.agree(&[&peer]);
+    let channel = &plan.channels[0];
+    let of = Some(channel.peer);
+    rescuer.recovery.give_up(channel.ids, of).unwrap();
+    let progress = rescuer.step();
+    assert!(progress.done && progress.channels.is_empty());
+    assert_eq!(progress.kept[0].why, WhyKept::GivenUp);
+    rescuer.clock.advance(Duration::from_secs(600));
+    rescuer.step();
+    assert_eq!(closes(&stage.chain, &lost.funding), 0, "not asked");
+
+    peer.force_close(&peer.channels()[0].channel_id);
+    wait_until("the peer's close", DEADLINE, || {
+        closes(&stage.chain, &lost.funding) == 1
+    });
+    let progress = rescuer.step();
+    assert!(!progress.done, "something of ours is in it");
+    assert_eq!(progress.channels.len(), 1);
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+    assert_eq!(rescuer.arrived().to_sat(), progress.recovered_sat);
+    assert!(progress.kept.is_empty(), "it has come to its end");
+    assert!(rescuer.storage.known().channels.is_empty());
+}
+
+#[test]
+fn a_sweep_that_waits_when_its_channel_is_given_up_is_raised_and_waited_for() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.agree(&[&peer]);
+    rescuer.step();
+    stage.chain.mine(1);
+    rescuer.step();
+    let first = stage.chain.mempool();
+    assert_eq!(first.len(), 1, "the sweep waits");
+    rescuer
+        .recovery
+        .give_up(plan.channels[0].ids, None)
+        .unwrap();
+    for _ in 0..8 {
+        assert!(!rescuer.step().done);
+        stage.chain.mine_empty(1);
+    }
+    assert_ne!(stage.chain.mempool(), first, "it was raised");
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+}
+
+#[test]
+fn what_was_never_agreed_to_cannot_be_given_up() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.plan(&[&peer]);
+    let channel = plan.channels[0].ids;
+    let unknown = Err(RecoveryError::UnknownChannel);
+    assert_eq!(rescuer.recovery.give_up(channel, None), unknown);
+    let consent = crate::stage::consent(&plan);
+    rescuer.recovery.agree(&plan, &consent).unwrap();
+    let other = ChannelIds {
+        short_channel_id: Some(1),
+        ..ChannelIds::default()
+    };
+    assert_eq!(rescuer.recovery.give_up(other, None), unknown);
+    let somebody = Some(plan.wallet);
+    assert_eq!(rescuer.recovery.give_up(channel, somebody), unknown);
+    assert!(!rescuer
+        .recovery
+        .give_up(other, None)
+        .unwrap_err()
+        .may_pass());
+    let progress = rescuer.finish();
+    assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+}
