@@ -198,7 +198,7 @@ fn give_up(channel: &str, recovery: &mut Recovery, output: &Output) -> Outcome {
             names.join(", ")
         )));
     };
-    recovery.give_up(*ids)?;
+    recovery.give_up(*ids, None)?;
     output.say(format!("{} is given up.", name(ids)));
     output.event("given_up", json!({ "channel": crate::channels::json(ids) }));
     Ok(())

@@ -144,7 +144,7 @@ fn steps(stage: Stage) -> u64 {
         Stage::Open => 0,
         Stage::Closing(_) => 1,
         Stage::Closed(_) => 2,
-        Stage::Swept(_) => 3,
+        Stage::Swept(_) | Stage::NothingOfOurs(_) => 3,
         Stage::Over => STEPS,
     }
 }
@@ -155,6 +155,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Closing(_) => "closing",
         Stage::Closed(_) => "closed",
         Stage::Swept(_) => "swept",
+        Stage::NothingOfOurs(_) => "nothing_of_ours",
         Stage::Over => "over",
     }
 }
@@ -171,6 +172,7 @@ fn words(channel: &ChannelProgress) -> String {
         Stage::Closing(_) => "the close waits for a block".to_owned(),
         Stage::Closed(_) => format!("closed, {} sat are yours", channel.ours_sat),
         Stage::Swept(_) => format!("{} sat swept, waits for blocks", channel.ours_sat),
+        Stage::NothingOfOurs(_) => "closed, and nothing in it is known to be yours".to_owned(),
         Stage::Over => "over".to_owned(),
     }
 }
