@@ -189,6 +189,7 @@ fn a_channel_of_which_the_source_tells_nothing_holds_back_no_other() {
         .iter()
         .filter(|c| c.state == ChannelState::Unseen);
     assert_eq!(unseen.count(), 2, "the record, and what its peer names");
+    assert!(plan.trouble.is_some());
     for _ in 0..12 {
         let progress = rescuer.step();
         assert!(!progress.done);

@@ -120,6 +120,10 @@ fn dust_ends_nothing(keys: KeyDerivation, has_form: bool) {
         assert!(!progress.done, "{progress:?}");
         let over = |c: &&ldk_peer_storage::recovery::ChannelProgress| c.stage == ChannelStage::Over;
         assert_eq!(progress.channels.iter().find(over), None);
+        if !has_form {
+            let mut channels = progress.channels.iter();
+            assert!(channels.all(|c| c.stage == ChannelStage::Open));
+        }
         asked.push(progress.channels[0].asked);
     }
     assert!(asked[23] > asked[8] && asked[8] > 1, "{asked:?}");

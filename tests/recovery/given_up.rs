@@ -6,7 +6,8 @@ use ldk_peer_storage::backup::ChannelIds;
 use ldk_peer_storage::recovery::{RecoveryError, WhyKept};
 use testkit::{pay, wait_until, ChannelType, KeyDerivation, DEADLINE};
 
-use crate::stage::{closes, Lost, Stage};
+use crate::odd_source::OddSource;
+use crate::stage::{closes, Lost, Rescuer, Stage};
 
 fn lost_with_one_channel(stage: &Stage, peer: &testkit::Node) -> Lost {
     let phone = stage.wallet("phone");
@@ -98,4 +99,24 @@ fn what_was_never_agreed_to_cannot_be_given_up() {
         .may_pass());
     let progress = rescuer.finish();
     assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+}
+
+#[test]
+fn what_the_source_does_not_tell_of_a_channel_that_is_given_up_holds_nothing_up() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let source = OddSource::new(&stage.chain);
+    let (chain, dir) = (stage.chain.clone(), lost.dir.clone());
+    let mut rescuer = Rescuer::start_with(chain, lost.seed, dir, source.clone());
+    let plan = rescuer.agree(&[&peer]);
+    source.failing.lock().unwrap().insert(lost.funding[0].txid);
+    let progress = rescuer.step();
+    assert!(!progress.done && progress.trouble.is_some());
+    rescuer
+        .recovery
+        .give_up(plan.channels[0].ids, None)
+        .unwrap();
+    let progress = rescuer.step();
+    assert!(progress.done && progress.trouble.is_none());
 }
