@@ -65,14 +65,18 @@ fn fake_commitment(chain: &Chain, script: &ScriptBuf) -> Transaction {
 }
 
 #[test]
-fn dust_to_a_script_of_ours_ends_no_channel_that_the_peer_still_names() {
-    for (keys, has_form) in [
-        (KeyDerivation::V1, false),
-        (KeyDerivation::V1, true),
-        (KeyDerivation::V2, true),
-    ] {
-        dust_ends_nothing(keys, has_form);
-    }
+fn dust_to_a_script_of_ours_is_no_close() {
+    dust_ends_nothing(KeyDerivation::V1, false);
+}
+
+#[test]
+fn what_looks_like_a_close_by_its_key_ends_no_channel_that_the_peer_still_names() {
+    dust_ends_nothing(KeyDerivation::V1, true);
+}
+
+#[test]
+fn what_looks_like_the_one_close_for_the_one_channel_does_not_end_the_asking() {
+    dust_ends_nothing(KeyDerivation::V2, true);
 }
 
 fn dust_ends_nothing(keys: KeyDerivation, has_form: bool) {
