@@ -213,6 +213,7 @@ mod tests {
                 addresses: Vec::new(),
             }],
             waiting_sat: 1_000,
+            trouble: None,
         }
     }
 
