@@ -15,13 +15,16 @@ use lightning::ln::msgs::SocketAddress;
 #[derive(Args)]
 pub struct IdentityArgs {
     /// A file with the seed of LDK's KeysManager: 32 bytes, or 64 hex digits.
-    #[arg(long, value_name = "FILE", conflicts_with = "mnemonic_file")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mnemonic_file", "ldk_node_seed_file"])]
     pub seed_file: Option<PathBuf>,
     /// A file with the BIP39 words of an ldk-node wallet.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "ldk_node_seed_file")]
     pub mnemonic_file: Option<PathBuf>,
+    /// The seed file of an ldk-node wallet without words, its `keys_seed`: 64 bytes, or 128 hex digits.
+    #[arg(long, value_name = "FILE")]
+    pub ldk_node_seed_file: Option<PathBuf>,
     /// A file with the BIP39 passphrase of the words, if they have one.
-    #[arg(long, value_name = "FILE", conflicts_with = "seed_file")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed_file", "ldk_node_seed_file"])]
     pub passphrase_file: Option<PathBuf>,
     /// The node id that the seed has to give: checked before anyone is connected to.
     #[arg(long, value_name = "NODEID")]

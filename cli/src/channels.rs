@@ -1,5 +1,6 @@
 //! How channels and peers are written, in JSON and for a person. What one command writes, `push` reads.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use bitcoin::hex::{DisplayHex, FromHex};
@@ -10,6 +11,8 @@ use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
 use crate::args::address_from;
+use crate::failure::Failure;
+use crate::Outcome;
 
 /// A channel.
 #[derive(Deserialize, Serialize)]
@@ -178,6 +181,21 @@ pub fn name(ids: &ChannelIds) -> String {
     let id = || ids.channel_id.map(|id| id.0.to_lower_hex_string());
     let short = ids.short_channel_id.map(short_channel_id);
     short.or_else(outpoint).or_else(id).unwrap_or_default()
+}
+
+/// The channel that a flag names, out of these. `what`: what they are, where it is none of them.
+pub fn find(flag: &str, channel: &str, among: &[ChannelIds], what: &str) -> Outcome<ChannelIds> {
+    let named = parse_name(channel);
+    let mut found = among.iter();
+    let found = found.find(|ids| named.is_some_and(|named| named.matches(ids)));
+    found.copied().ok_or_else(|| {
+        let names: BTreeSet<_> = among.iter().map(name).collect();
+        let names = names.into_iter().collect::<Vec<_>>();
+        Failure::Usage(format!(
+            "{flag} {channel}: no such channel {what}; there are: {}",
+            names.join(", ")
+        ))
+    })
 }
 
 /// Any of the names of a channel.

@@ -31,6 +31,9 @@ pub enum Failure {
     /// The channel state that was given is older than a backup.
     #[error("{0}")]
     Alarm(String),
+    /// All that can be done is done, and not everything came.
+    #[error("{0}")]
+    LeftBehind(String),
 }
 
 impl Failure {
@@ -43,6 +46,7 @@ impl Failure {
             Failure::WrongPlace(_) => 5,
             Failure::Network(_) => 6,
             Failure::Alarm(_) => 7,
+            Failure::LeftBehind(_) => 8,
         }
     }
 
@@ -126,7 +130,8 @@ impl From<ConsentError> for Failure {
                 Failure::Usage(format!("{error}: see --fee-rate and --highest-fee-rate"))
             }
             ConsentError::OnlyTogether(_) => Failure::NotAgreed(format!(
-                "{error}: --close-channels-without-keys takes them in, where they can be swept at all"
+                "{error}: --close-channels-without-keys takes them in, where they can be swept at all, and \
+                 --take-up CHANNEL those that were given up"
             )),
             other => Failure::NotAgreed(other.to_string()),
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use bitcoin::hex::FromHex;
 use bitcoin::Network;
 use ldk_peer_storage::recovery::Identity;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::args::IdentityArgs;
 use crate::failure::Failure;
@@ -23,17 +23,16 @@ pub fn identity(args: &IdentityArgs) -> Outcome<Identity> {
         Some(path) => Some(text(file(path)?, path)?),
         None => None,
     };
-    let identity = match (&args.seed_file, &args.mnemonic_file) {
-        (Some(path), _) => from_seed(&file(path)?, &path.display().to_string())?,
-        (None, Some(path)) => {
-            let words = text(file(path)?, path)?;
-            from_words(
-                &words,
-                passphrase.as_ref().map(|p| p.as_str()),
-                args.network,
-            )?
-        }
-        (None, None) => ask(passphrase, args.network)?,
+    let identity = if let Some(path) = &args.seed_file {
+        from_seed(&file(path)?, &path.display().to_string())?
+    } else if let Some(path) = &args.ldk_node_seed_file {
+        from_ldk_node_seed(&file(path)?, &path.display().to_string())?
+    } else if let Some(path) = &args.mnemonic_file {
+        let words = text(file(path)?, path)?;
+        let passphrase = passphrase.as_ref().map(|p| p.as_str());
+        from_words(&words, passphrase, args.network)?
+    } else {
+        ask(passphrase, args.network)?
     };
     match args.expect_node_id {
         Some(expected) => Ok(identity.expect(expected)?),
@@ -45,7 +44,8 @@ pub fn identity(args: &IdentityArgs) -> Outcome<Identity> {
 fn ask(passphrase: Option<Zeroizing<String>>, network: Network) -> Outcome<Identity> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(
-            "no seed: give --seed-file or --mnemonic-file, or run it on a terminal".to_owned(),
+            "no seed: give --seed-file, --mnemonic-file or --ldk-node-seed-file, or run it on a terminal"
+                .to_owned(),
         ));
     }
     let answer = hidden("Seed (12 to 24 words, or 64 hex digits; not shown): ")?;
@@ -66,22 +66,39 @@ fn hidden(prompt: &str) -> Outcome<Zeroizing<String>> {
 }
 
 fn from_seed(bytes: &[u8], source: &str) -> Outcome<Identity> {
-    let mut seed = seed(bytes).ok_or_else(|| {
+    let seed = seed::<32>(bytes).ok_or_else(|| {
         Failure::Usage(format!(
             "{source} is no seed: neither 32 bytes nor 64 hex digits"
         ))
     })?;
-    let identity = Identity::from_seed(*seed);
-    seed.zeroize();
-    Ok(identity?)
+    Ok(Identity::from_seed(*seed)?)
 }
 
-fn seed(bytes: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    if let Ok(raw) = <[u8; 32]>::try_from(bytes) {
+fn from_ldk_node_seed(bytes: &[u8], source: &str) -> Outcome<Identity> {
+    // A seed of 32 bytes, written in hex, has 64 bytes as well: it is that of another node.
+    if seed::<32>(bytes).is_some() {
+        return Err(Failure::Usage(format!(
+            "{source} is a seed of 32 bytes: give it as --seed-file"
+        )));
+    }
+    let seed = seed::<64>(bytes).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{source} is no seed of ldk-node: neither 64 bytes nor 128 hex digits"
+        ))
+    })?;
+    Ok(Identity::from_ldk_node_seed(&seed)?)
+}
+
+/// Raw, or in hex.
+fn seed<const N: usize>(bytes: &[u8]) -> Option<Zeroizing<[u8; N]>>
+where
+    [u8; N]: FromHex,
+{
+    if let Ok(raw) = <[u8; N]>::try_from(bytes) {
         return Some(Zeroizing::new(raw));
     }
     let hex = std::str::from_utf8(bytes).ok()?.trim();
-    <[u8; 32]>::from_hex(hex).ok().map(Zeroizing::new)
+    <[u8; N]>::from_hex(hex).ok().map(Zeroizing::new)
 }
 
 fn from_words(words: &str, passphrase: Option<&str>, network: Network) -> Outcome<Identity> {

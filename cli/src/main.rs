@@ -64,8 +64,9 @@ Exit codes:
   3  nothing was found, or not everything is done yet: run it again
   4  the person has not agreed; nothing was closed
   5  another seed, network or data directory than this
-  6  the network or the chain source does not answer
-  7  an alarm: the channel state that was given is older than a backup";
+  6  the network or the chain source does not answer, or cannot be listened on
+  7  an alarm: the channel state that was given to push is older than a backup
+  8  all is done, and not everything came: keep the data directory";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

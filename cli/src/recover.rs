@@ -1,22 +1,24 @@
 //! `recover`: the whole way, from seed and peers to coins at an address.
 
 mod consent;
+mod end;
 mod plan;
+mod terms;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
-use bitcoin::{Address, FeeRate};
+use bitcoin::Address;
 use clap::Args as ClapArgs;
 use ldk_peer_storage::recovery::chain::esplora::{EsploraConfig, EsploraSource};
-use ldk_peer_storage::recovery::chain::{ChainError, ChainSource};
-use ldk_peer_storage::recovery::{Progress, Recovery, RecoveryError};
+use ldk_peer_storage::recovery::chain::ChainSource;
+use ldk_peer_storage::recovery::{Progress, Recovery};
 use serde_json::json;
 
 use crate::args::{records, seconds, NodeArgs, Peer};
-use crate::channels::{name, parse_name};
+use crate::channels::{find, json as ids_json, name};
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::Output;
@@ -24,8 +26,6 @@ use crate::{report, Outcome};
 use consent::{ask, Terminal};
 use watch::Watch;
 
-/// A sweep is to be in the chain within so many blocks.
-const TARGET_BLOCKS: u16 = 6;
 /// The longest pause where the chain source does not answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
 
@@ -47,18 +47,22 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS")]
     sweep_to: Option<Address<NetworkUnchecked>>,
     /// What the sweeps pay at first, in sat per vbyte; by default what the server expects to confirm within
-    /// six blocks.
+    /// six blocks, or what was agreed to before.
     #[arg(long, value_name = "SAT")]
     fee_rate: Option<u64>,
-    /// How far that is raised where a sweep does not confirm, in sat per vbyte; by default 100.
+    /// How far that is raised where a sweep does not confirm, in sat per vbyte; by default 100, or what
+    /// was agreed to before.
     #[arg(long, value_name = "SAT")]
     highest_fee_rate: Option<u64>,
     #[command(flatten)]
     answers: consent::Answers,
     /// Read back and ask for consent again although it was given before: to add channels, or to change the
-    /// address or the fee rates.
+    /// address or the fee rates. What no flag names stays as it was agreed to.
     #[arg(long)]
     plan_again: bool,
+    /// With --plan-again: also agree to this channel again, which was given up. Can be given many times.
+    #[arg(long, value_name = "CHANNEL", requires = "plan_again")]
+    take_up: Vec<String>,
     /// Wait no longer for a channel that was agreed to, named by any of its ids. Its backup stays. Can be
     /// given many times.
     #[arg(long, value_name = "CHANNEL")]
@@ -101,7 +105,7 @@ fn recover(
     if !recovery.is_begun() || args.plan_again {
         agree(args, sweep_to, node, &*chain, &mut recovery, output)?;
     } else {
-        is_what_was_agreed(args, sweep_to.as_ref(), &recovery)?;
+        terms::are_those_agreed(args, sweep_to.as_ref(), &recovery)?;
         output.say("Going on with the recovery that was begun in this directory.");
     }
     for channel in &args.give_up {
@@ -122,8 +126,18 @@ fn agree(
     let outcome = node.restore(&args.peers, args.node.budget, output)?;
     report::show(&outcome, output);
     let plan = recovery.plan(&outcome, &records(&args.peers))?;
-    let rates = fee_rates(args, chain)?;
-    plan::show(&plan, sweep_to.as_ref(), rates, output);
+    let (agreed, network) = (recovery.agreed(), args.node.identity.network);
+    let rates = terms::fee_rates(args, agreed.as_ref(), chain)?;
+    let sweep_to = terms::address(sweep_to, agreed.as_ref(), network);
+    let mut given_up = recovery
+        .agreed()
+        .map(|agreed| agreed.given_up)
+        .unwrap_or_default();
+    for channel in &args.take_up {
+        let taken_up = find("--take-up", channel, &given_up, "was given up")?;
+        given_up.retain(|ids| *ids != taken_up);
+    }
+    plan::show(&plan, &given_up, sweep_to.as_ref(), rates, output);
     if plan.recoverable().next().is_none() && plan.waiting_sat == 0 {
         return Err(Failure::Incomplete(
             "there is nothing to recover: name more peers, or run it again later".to_owned(),
@@ -134,73 +148,27 @@ fn agree(
             "nothing was agreed: name the address for the coins with --sweep-to".to_owned(),
         ));
     };
-    let consent = ask(&plan, &args.answers, sweep_to, rates, &mut Terminal)?;
+    let consent = ask(
+        &plan,
+        &given_up,
+        &args.answers,
+        sweep_to,
+        rates,
+        &mut Terminal,
+    )?;
     recovery.agree(&plan, &consent)?;
-    let names: Vec<_> = consent.channels.iter().map(crate::channels::json).collect();
+    let names: Vec<_> = consent.channels.iter().map(ids_json).collect();
     output.event("agreed", json!({ "channels": names }));
     Ok(())
-}
-
-/// The rate at first, and the highest.
-fn fee_rates(args: &Args, chain: &dyn ChainSource) -> Outcome<(FeeRate, FeeRate)> {
-    let rate = |sat: u64| {
-        let rate = FeeRate::from_sat_per_vb(sat).filter(|rate| *rate > FeeRate::ZERO);
-        rate.ok_or_else(|| Failure::Usage("a fee rate is a number of sat per vbyte".to_owned()))
-    };
-    let highest = rate(args.highest_fee_rate.unwrap_or(100))?;
-    let first = match args.fee_rate {
-        Some(sat) => rate(sat)?,
-        // The server's opinion may be wild.
-        None => {
-            let expected = chain.fee_rate(TARGET_BLOCKS)?;
-            let least = FeeRate::BROADCAST_MIN;
-            expected.unwrap_or(least).max(least).min(highest)
-        }
-    };
-    Ok((first, highest))
-}
-
-/// A command that asks for something else than what was agreed to is not carried out as if it had been.
-fn is_what_was_agreed(args: &Args, sweep_to: Option<&Address>, recovery: &Recovery) -> Outcome {
-    let Some(agreed) = recovery.agreed() else {
-        return Ok(());
-    };
-    let differs = |what| {
-        let words = format!("{what} is not what was agreed to: add --plan-again to change it");
-        Err(Failure::Usage(words))
-    };
-    let is_rate = |sat: Option<u64>, agreed| {
-        sat.is_none_or(|sat| FeeRate::from_sat_per_vb(sat) == Some(agreed))
-    };
-    if sweep_to.is_some_and(|to| to.script_pubkey() != agreed.sweep_to) {
-        return differs("--sweep-to");
-    }
-    if !is_rate(args.fee_rate, agreed.fee_rate) {
-        return differs("--fee-rate");
-    }
-    match is_rate(args.highest_fee_rate, agreed.highest_fee_rate) {
-        true => Ok(()),
-        false => differs("--highest-fee-rate"),
-    }
 }
 
 fn give_up(channel: &str, recovery: &mut Recovery, output: &Output) -> Outcome {
     let agreed = recovery.agreed().map(|agreed| agreed.channels);
     let agreed = agreed.unwrap_or_default();
-    let named = parse_name(channel);
-    let found = agreed
-        .iter()
-        .find(|ids| named.is_some_and(|named| named.matches(ids)));
-    let Some(ids) = found else {
-        let names: Vec<_> = agreed.iter().map(name).collect();
-        return Err(Failure::Usage(format!(
-            "--give-up {channel}: no such channel was agreed to; there are: {}",
-            names.join(", ")
-        )));
-    };
-    recovery.give_up(*ids, None)?;
-    output.say(format!("{} is given up.", name(ids)));
-    output.event("given_up", json!({ "channel": crate::channels::json(ids) }));
+    let ids = find("--give-up", channel, &agreed, "was agreed to")?;
+    recovery.give_up(ids, None)?;
+    output.say(format!("{} is given up.", name(&ids)));
+    output.event("given_up", json!({ "channel": ids_json(&ids) }));
     Ok(())
 }
 
@@ -216,12 +184,11 @@ fn carry_out(args: &Args, node: &Node, recovery: &mut Recovery, output: &Output)
                 watch.progress(&progress);
                 pause = args.poll;
                 if progress.done {
-                    watch.done(&progress);
-                    return Ok(());
+                    return ended(args, &progress, &watch);
                 }
                 progress.next_round_in.min(args.poll)
             }
-            Err(error) if may_pass(&error) && !args.once => {
+            Err(error) if error.may_pass() && !args.once => {
                 watch.trouble(&error);
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 pause
@@ -238,8 +205,17 @@ fn carry_out(args: &Args, node: &Node, recovery: &mut Recovery, output: &Output)
     }
 }
 
-fn may_pass(error: &RecoveryError) -> bool {
-    matches!(error, RecoveryError::Chain(ChainError::Unreachable(_)))
+/// Done is only what is proven to be over.
+fn ended(args: &Args, progress: &Progress, watch: &Watch) -> Outcome {
+    watch.done(progress);
+    match progress.kept.len() {
+        0 => Ok(()),
+        channels => Err(Failure::LeftBehind(format!(
+            "not all came of {channels} channels: keep {}, their backups are in it; --plan-again looks \
+             for newer ones",
+            args.node.data_dir.display()
+        ))),
+    }
 }
 
 fn chain_source(args: &Args) -> Outcome<Arc<EsploraSource>> {
@@ -263,6 +239,8 @@ fn sums(progress: &Progress) -> serde_json::Value {
         "found_sat": progress.found_sat,
         "recovered_sat": progress.recovered_sat,
         "fees_sat": progress.fees_sat,
+        "left_sat": progress.left_sat,
+        "too_dear_sat": progress.too_dear_sat,
         "other_closes": progress.other_closes,
         "done": progress.done,
     })

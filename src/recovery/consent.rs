@@ -51,6 +51,8 @@ pub struct Consent {
 pub struct Agreed {
     /// The channels, also those that are over or were given up.
     pub channels: Vec<ChannelIds>,
+    /// Of these, the ones that were given up.
+    pub given_up: Vec<ChannelIds>,
     /// Where the sweeps pay to.
     pub sweep_to: ScriptBuf,
     /// What the sweeps pay at first.
@@ -122,8 +124,11 @@ impl Recovery {
     /// What the person has agreed to last, in this run or an earlier one; none: nothing yet.
     pub fn agreed(&self) -> Option<Agreed> {
         let terms = self.journal.terms.as_ref()?;
+        let targets = || self.journal.targets.iter();
+        let given_up = targets().filter(|target| self.journal.is_given_up(target));
         Some(Agreed {
-            channels: self.journal.targets.iter().map(|t| t.ids).collect(),
+            channels: targets().map(|t| t.ids).collect(),
+            given_up: given_up.map(|t| t.ids).collect(),
             sweep_to: terms.sweep_to.clone(),
             fee_rate: FeeRate::from_sat_per_kwu(terms.fee_rate),
             highest_fee_rate: terms.highest(),

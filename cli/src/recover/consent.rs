@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use bitcoin::{Address, FeeRate};
 use clap::Args as ClapArgs;
+use ldk_peer_storage::backup::ChannelIds;
 use ldk_peer_storage::recovery::{Claim, Consent, Plan};
 
 use super::plan::per_vbyte;
@@ -53,16 +54,19 @@ impl Person for Terminal {
     }
 }
 
-/// Asks all that has to be asked about this plan, and nothing else.
+/// Asks all that has to be asked about this plan, and nothing else. What was given up before and is not
+/// taken up again stays out of it.
 pub fn ask(
     plan: &Plan,
+    given_up: &[ChannelIds],
     answers: &Answers,
     sweep_to: Address,
     rates: (FeeRate, FeeRate),
     person: &mut dyn Person,
 ) -> Outcome<Consent> {
     let of_claim = |unknown: bool| {
-        let channels = plan.recoverable();
+        let is_given_up = |ids: &ChannelIds| given_up.iter().any(|other| other.matches(ids));
+        let channels = plan.recoverable().filter(move |c| !is_given_up(&c.ids));
         let channels = channels.filter(move |c| (c.claim == Claim::KeysUnknown) == unknown);
         channels.map(|channel| channel.ids).collect::<Vec<_>>()
     };
@@ -101,8 +105,8 @@ pub fn ask(
     }
     if channels.is_empty() && plan.waiting_sat == 0 {
         return Err(Failure::NotAgreed(
-            "nothing was closed: the only channels are without keys; --close-channels-without-keys \
-             closes them"
+            "nothing was closed: no channel is left; --close-channels-without-keys takes in those without \
+             keys, --take-up CHANNEL those that were given up"
                 .to_owned(),
         ));
     }
@@ -230,7 +234,7 @@ mod tests {
         let address = Address::from_str("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080").unwrap();
         let rate = FeeRate::BROADCAST_MIN;
         let address = address.require_network(Network::Regtest).unwrap();
-        ask(plan, answers, address, (rate, rate), person)
+        ask(plan, &[], answers, address, (rate, rate), person)
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! How far a recovery is: bars on a terminal, lines elsewhere, events for programs.
 
 use std::collections::BTreeMap;
+use std::mem::Discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ldk_peer_storage::recovery::chain::ChainError;
 use ldk_peer_storage::recovery::{
-    ChannelProgress, Progress, RecoveryError, RecoveryEvent, Stage, Way,
+    ChannelProgress, Progress, RecoveryError, RecoveryEvent, Stage, Way, WhyLeft,
 };
 use serde_json::{json, Value};
 
-use super::sums;
+use super::{end, sums};
 use crate::channels::{json as ids_json, name};
 use crate::output::{spinner_style, Output};
 
@@ -31,6 +33,20 @@ struct Shown {
     sums: Option<ProgressBar>,
     /// What was told last.
     progress: Option<Progress>,
+    trouble: Trouble,
+}
+
+/// The trouble that was told last. It is told when it begins and when it becomes one of another kind, not
+/// each time that it is met: its words may be other ones in each round.
+#[derive(Default)]
+struct Trouble(Option<Discriminant<ChainError>>);
+
+impl Trouble {
+    fn is_news(&mut self, met: Option<&ChainError>) -> bool {
+        let met = met.map(std::mem::discriminant);
+        let before = std::mem::replace(&mut self.0, met);
+        met.is_some() && met != before
+    }
 }
 
 impl Watch {
@@ -63,15 +79,12 @@ impl Watch {
             let same = |p: &Progress| (p.channels.clone(), p.found_sat, p.recovered_sat, p.done);
             same(before) != same(progress)
         });
-        let before = shown.progress.as_ref().and_then(|p| p.trouble.clone());
-        let trouble = progress
-            .trouble
-            .clone()
-            .filter(|now| Some(now) != before.as_ref());
+        let trouble = progress.trouble.as_ref();
+        let trouble = trouble.filter(|_| shown.trouble.is_news(trouble));
         shown.progress = Some(progress.clone());
         drop(shown);
         if let Some(trouble) = trouble {
-            self.trouble(&trouble.into());
+            self.tell_trouble(&trouble.clone().into());
         }
         if is_news {
             let mut fields = sums(progress);
@@ -80,8 +93,18 @@ impl Watch {
         }
     }
 
-    /// The chain source does not answer at present.
+    /// A round came to nothing, since the chain source does not answer at present.
     pub fn trouble(&self, error: &RecoveryError) {
+        let is_news = match error {
+            RecoveryError::Chain(error) => self.shown().trouble.is_news(Some(error)),
+            _ => true,
+        };
+        if is_news {
+            self.tell_trouble(error);
+        }
+    }
+
+    fn tell_trouble(&self, error: &RecoveryError) {
         self.say(&format!("{error}; it is tried again"));
         let fields = json!({ "error": error.to_string() });
         self.0.output.event("trouble", fields);
@@ -95,11 +118,26 @@ impl Watch {
         }
         shown.channels.clear();
         drop(shown);
+        let kept = &progress.kept;
+        let word = match kept.is_empty() {
+            true => "Done",
+            false => "Ended, but not everything came",
+        };
         self.0.output.say(format!(
-            "Done: {} sat have arrived, {} sat were paid in fees.",
+            "{word}: {} sat have arrived, {} sat were paid in fees.",
             progress.recovered_sat, progress.fees_sat
         ));
-        self.0.output.event("done", sums(progress));
+        if progress.left_sat > 0 {
+            let left = progress.left_sat;
+            self.0
+                .output
+                .say(format!("{left} sat are left: nobody can sweep them."));
+        }
+        kept.iter()
+            .for_each(|kept| self.0.output.say(end::words(kept)));
+        let mut fields = sums(progress);
+        fields["left_behind"] = kept.iter().map(end::json).collect();
+        self.0.output.event("done", fields);
     }
 
     /// Above the bars, where there are any.
@@ -169,11 +207,20 @@ fn words(channel: &ChannelProgress) -> String {
             )
         }
         Stage::Open => format!("waits for the peer, asked {} times", channel.asked),
-        Stage::Closing(_) => "the close waits for a block".to_owned(),
-        Stage::Closed(_) => format!("closed, {} sat are yours", channel.ours_sat),
-        Stage::Swept(_) => format!("{} sat swept, waits for blocks", channel.ours_sat),
-        Stage::NothingOfOurs(_) => "closed, and nothing in it is known to be yours".to_owned(),
-        Stage::Over => "over".to_owned(),
+        stage => after_close(stage, channel.ours_sat),
+    }
+}
+
+fn after_close(stage: Stage, ours_sat: u64) -> String {
+    match (stage, ours_sat) {
+        (Stage::Open | Stage::Closing(_), _) => "the close waits for a block".to_owned(),
+        (Stage::NothingOfOurs(_), _) | (Stage::Closed(_) | Stage::Swept(_), 0) => {
+            "closed, nothing of yours is found in it yet, waits for blocks".to_owned()
+        }
+        (Stage::Closed(_), sat) => format!("closed, {sat} sat are yours"),
+        (Stage::Swept(_), sat) => format!("{sat} sat swept, waits for blocks"),
+        (Stage::Over, 0) => "over, nothing of yours was found in it".to_owned(),
+        (Stage::Over, _) => "over".to_owned(),
     }
 }
 
@@ -204,6 +251,7 @@ fn told(event: &RecoveryEvent) -> String {
         }
         RecoveryEvent::Reopened { channel }
         | RecoveryEvent::NothingOfOurs { channel }
+        | RecoveryEvent::OverByScript { channel }
         | RecoveryEvent::Over { channel } => format!("{event} ({})", name(channel)),
         RecoveryEvent::Sweeping { txid, .. }
         | RecoveryEvent::SweepStuck { txid }
@@ -260,7 +308,7 @@ fn fields(event: &RecoveryEvent) -> (&'static str, Value) {
         }
         RecoveryEvent::SweepToOldAddress { txid, needs } => (
             "sweep_to_old_address",
-            json!({ "txid": txid, "needs": needs.to_sat_per_vb_ceil() }),
+            json!({ "txid": txid, "needs_sat_per_vb": needs.to_sat_per_vb_ceil() }),
         ),
         RecoveryEvent::SweepRefused { txid, reason } => {
             ("sweep_refused", json!({ "txid": txid, "reason": reason }))
@@ -269,6 +317,56 @@ fn fields(event: &RecoveryEvent) -> (&'static str, Value) {
             ("nothing_of_ours", json!({ "channel": ids_json(channel) }))
         }
         RecoveryEvent::Over { channel } => ("over", json!({ "channel": ids_json(channel) })),
+        RecoveryEvent::OverByScript { channel } => {
+            ("over_by_script", json!({ "channel": ids_json(channel) }))
+        }
+        RecoveryEvent::TooDear { sat, below } => (
+            "too_dear",
+            json!({ "sat": sat, "below_sat_per_vb": below.to_sat_per_vb_ceil() }),
+        ),
+        RecoveryEvent::Left { sat, why } => {
+            let why = match why {
+                WhyLeft::TooSmall => "too_small",
+                WhyLeft::NotInChain => "not_in_chain",
+                WhyLeft::NoKey => "no_key",
+                _ => "other",
+            };
+            ("left", json!({ "sat": sat, "why": why }))
+        }
         other => ("other", json!({ "words": other.to_string() })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+    use bitcoin::Txid;
+
+    use super::*;
+
+    #[test]
+    fn a_close_without_anything_of_the_person_is_not_told_as_a_sweep() {
+        let txid = Txid::all_zeros();
+        let none = Stage::NothingOfOurs(txid);
+        for stage in [none, Stage::Closed(txid), Stage::Swept(txid), Stage::Over] {
+            let words = after_close(stage, 0);
+            assert!(words.contains("nothing of yours"), "{words}");
+            assert!(!words.contains("swept") && !words.contains("0 sat"));
+        }
+        assert!(after_close(Stage::Swept(txid), 7).contains("7 sat swept"));
+    }
+
+    #[test]
+    fn trouble_is_told_when_it_begins_and_not_in_each_round() {
+        let (away, again) = (ChainError::unreachable("a"), ChainError::unreachable("b"));
+        let mut trouble = Trouble::default();
+        assert!(!trouble.is_news(None));
+        assert!(trouble.is_news(Some(&away)));
+        assert!(!trouble.is_news(Some(&away)));
+        assert!(!trouble.is_news(Some(&again)), "in other words");
+        let invalid = ChainError::invalid("a");
+        assert!(trouble.is_news(Some(&invalid)));
+        assert!(!trouble.is_news(None));
+        assert!(trouble.is_news(Some(&invalid)), "it had passed");
     }
 }

@@ -1,6 +1,6 @@
 //! Nothing closes before the person has agreed to each thing by itself (safety rule 10).
 
-use testkit::{ChannelType, EsploraServer, KeyDerivation};
+use testkit::{wait_until, ChannelType, EsploraServer, KeyDerivation, DEADLINE};
 
 use crate::args;
 use crate::program::{run, seed_file};
@@ -68,8 +68,9 @@ fn without_each_consent_every_channel_stays_open() {
 }
 
 #[test]
-fn a_channel_without_keys_is_closed_only_where_that_is_said() {
-    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+fn a_channel_without_keys_is_closed_only_where_that_is_said_and_is_not_done_if_nothing_came() {
+    // The first way: what is in the channel cannot be found without its keys id.
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V1);
     let esplora = EsploraServer::start(&stage.chain);
     // Neither has ever heard of peer storage for itself: the peer alone names the channel.
     let (peer, phone) = (stage.stock("peer"), stage.stock("phone"));
@@ -107,8 +108,21 @@ fn a_channel_without_keys_is_closed_only_where_that_is_said() {
     assert!(refused.stderr.contains("--close-channels-without-keys"));
     assert_eq!(closes(&stage.chain, &funding), 0);
 
-    let agreed = run([fixed, args!["--close-channels-without-keys"]].concat()).expect(3);
+    let agreed = run([fixed.clone(), args!["--close-channels-without-keys"]].concat()).expect(3);
     assert_eq!(agreed.event("asked")["peer"], peer.id().to_string());
+
+    wait_until("the peer's close", DEADLINE, || {
+        closes(&stage.chain, &funding) == 1
+    });
+    stage.chain.mine(6);
+    let ended = run(&fixed).expect(8);
+    ended.event("nothing_of_ours");
+    assert_eq!(
+        ended.event("done")["left_behind"][0]["why"],
+        "nothing_found"
+    );
+    assert!(ended.stderr.contains("nothing of yours was found in it"));
+    assert!(!ended.stderr.contains("Done"), "{}", ended.stderr);
 }
 
 fn lost_node(seed: &[u8; 32]) -> bitcoin::secp256k1::PublicKey {

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
+use bitcoin::hex::FromHex;
 use ldk_peer_storage::recovery::Identity;
 
 use crate::args;
@@ -133,6 +134,50 @@ fn words_and_passphrase_are_those_of_an_ldk_node_wallet() {
         retrieve(home.path(), &args!["--seed-file", path.display()], &nobody).expect(2);
     }
     retrieve(home.path(), &args!["--seed-file", "/nonexistent"], &nobody).expect(2);
+}
+
+#[test]
+fn the_seed_file_of_an_ldk_node_wallet_is_that_of_its_words_and_no_other_seed() {
+    let home = tempfile::tempdir().unwrap();
+    // What BIP39 makes of the words.
+    let seed = "5eb00bbddcf069084889a8ab9155568165f5c453ccb85e70811aaed6f6da5fc1\
+                9a5ac40b389cd370d086206dec8aa6c43daea6690f20ad3d8d48b2d2ce9e38e4";
+    let raw = <[u8; 64]>::from_hex(seed).unwrap();
+    let node = Identity::from_ldk_node_mnemonic(WORDS, "", bitcoin::Network::Regtest);
+    let node = node.unwrap().node_id();
+    let nobody = format!("{}@127.0.0.1:1", id([1; 32]));
+    let path = home.path().join("keys_seed");
+    let mine = args!["--ldk-node-seed-file", path.display()];
+    let line = format!("{seed}\n");
+    let written: [&[u8]; 3] = [&raw, seed.as_bytes(), line.as_bytes()];
+    for bytes in written {
+        std::fs::write(&path, bytes).unwrap();
+        let expected = [mine.clone(), args!["--expect-node-id", node]].concat();
+        retrieve(home.path(), &expected, &nobody).expect(3);
+    }
+    // In hex a seed of 32 bytes has 64.
+    let other = "42".repeat(32);
+    for bad in [
+        &raw[..63],
+        &[],
+        b"no seed",
+        &seed.as_bytes()[1..],
+        other.as_bytes(),
+    ] {
+        std::fs::write(&path, bad).unwrap();
+        let refused = retrieve(home.path(), &mine, &nobody).expect(2);
+        assert!(!refused.stderr.contains(&other), "{}", refused.stderr);
+    }
+    std::fs::write(&path, raw).unwrap();
+    for flag in ["--seed-file", "--mnemonic-file", "--passphrase-file"] {
+        let both = [mine.clone(), args![flag, path.display()]].concat();
+        let refused = retrieve(home.path(), &both, &nobody).expect(2);
+        assert!(
+            refused.stderr.contains("cannot be used with"),
+            "{}",
+            refused.stderr
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod backups;
 mod consent;
+mod documented;
 mod input;
 mod program;
 mod recover;

@@ -10,6 +10,8 @@ use bitcoin::hex::DisplayHex;
 use serde_json::Value;
 use testkit::DEADLINE;
 
+use crate::documented::assert_documented;
+
 /// The program with these arguments, and nothing to read.
 pub fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_peer-storage"));
@@ -47,13 +49,13 @@ impl Ended {
         self
     }
 
-    /// All lines of a run with `--json`: each has to be an object.
+    /// All lines of a run with `--json`: each has to be an object that is documented.
     #[track_caller]
     pub fn events(&self) -> Vec<Value> {
         let events = self.stdout.lines().map(serde_json::from_str);
         let events: Result<Vec<Value>, _> = events.collect();
         let events = events.unwrap_or_else(|e| panic!("{e} in {}", self.stdout));
-        assert!(events.iter().all(|event| event["event"].is_string()));
+        events.iter().for_each(assert_documented);
         events
     }
 
@@ -98,6 +100,7 @@ impl Running {
         let mut passed = Vec::new();
         while let Some(line) = self.line() {
             let event: Value = serde_json::from_str(&line).unwrap();
+            assert_documented(&event);
             if event["event"] == name {
                 return event;
             }

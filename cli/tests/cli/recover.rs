@@ -4,7 +4,7 @@ use serde_json::Value;
 use testkit::{pay, wait_until, ChannelType, EsploraServer, KeyDerivation, Node, DEADLINE};
 
 use crate::args;
-use crate::program::{run, seed_file, Running};
+use crate::program::{run, seed_file, Ended, Running};
 use crate::stage::{closes, destination, Lost, Stage};
 
 /// What the phone owns after its payment, in sat.
@@ -86,6 +86,7 @@ impl Scene {
         let sat = |name: &str| done[name].as_u64().unwrap();
         assert_eq!(sat("found_sat"), OWNED);
         assert_eq!(sat("recovered_sat") + sat("fees_sat"), OWNED);
+        assert_eq!(done["left_behind"], serde_json::json!([]));
         let coins = self.stage.chain.coins(&destination().script_pubkey());
         let arrived: u64 = coins.iter().map(|(_, output)| output.value.to_sat()).sum();
         assert_eq!(arrived, sat("recovered_sat"));
@@ -183,6 +184,76 @@ fn one_step_at_a_time_an_unreachable_server_and_a_channel_that_is_given_up() {
 
     let unknown = run(scene.recover(&["--give-up", "7x7x7"])).expect(2);
     assert!(unknown.stderr.contains("no such channel"));
-    run(scene.recover(&["--give-up", channel])).expect(0);
-    run(scene.recover(&[])).expect(0);
+    let step = step.event("progress");
+    assert_eq!(step["channels"][0]["stage"], "open");
+    let nothing_came = |ended: Ended| {
+        let done = ended.event("done");
+        assert_eq!(done["left_behind"][0]["why"], "given_up");
+        assert_eq!(
+            done["left_behind"][0]["channel"]["short_channel_id"],
+            *channel
+        );
+        let dir = scene.lost.dir.display().to_string();
+        assert!(ended.stderr.contains(&format!("keep {dir}")));
+        assert!(ended.stderr.contains(&format!("{channel} was given up")));
+        assert!(!ended.stderr.contains("Done"), "{}", ended.stderr);
+    };
+    nothing_came(run(scene.recover(&["--give-up", channel])).expect(8));
+    nothing_came(run(scene.recover(&[])).expect(8));
+
+    // Planned again without an address and rates: they stay, and so does what was given up.
+    let again = |more: &[&str]| {
+        let fixed = args![
+            "--esplora",
+            scene.esplora.url(),
+            "--poll",
+            1,
+            "--stay",
+            1,
+            "--plan-again",
+            "--once",
+        ];
+        let more = more.iter().map(ToString::to_string).collect();
+        run([args!["recover"], scene.node_args(), fixed, more].concat())
+    };
+    let refused = again(&CONSENT).expect(4);
+    assert!(refused.stderr.contains("--take-up"), "{}", refused.stderr);
+    let plan = refused.event("plan");
+    assert_eq!(plan["channels"][0]["given_up"], true);
+    assert_eq!(plan["sweep_to"], destination().to_string());
+    assert_eq!(
+        (&plan["fee_rate"], &plan["highest_fee_rate"]),
+        (&4.into(), &20.into())
+    );
+    let unknown = again(&[&CONSENT[..], &["--take-up", "7x7x7"]].concat()).expect(2);
+    assert!(
+        unknown.stderr.contains("was given up"),
+        "{}",
+        unknown.stderr
+    );
+
+    let take_up = ["--take-up", channel, "--highest-fee-rate", "30"];
+    let agreed = again(&[&CONSENT[..], &take_up].concat()).expect(3);
+    let plan = agreed.event("plan");
+    assert_eq!(plan["channels"][0]["given_up"], false);
+    assert_eq!(
+        (&plan["fee_rate"], &plan["highest_fee_rate"]),
+        (&4.into(), &30.into())
+    );
+    assert_eq!(
+        agreed.event("agreed")["channels"][0]["short_channel_id"],
+        *channel
+    );
+    scene.confirm_close();
+    let mut args = scene.recover(&[]);
+    let at = args
+        .iter()
+        .position(|arg| arg == "--highest-fee-rate")
+        .unwrap();
+    args.drain(at..at + 2);
+    let mut recovery = Running::start(args);
+    recovery.event("sweeping");
+    scene.stage.chain.mine(6);
+    scene.assert_all_arrived(&recovery.event("done"));
+    assert_eq!(recovery.ended(), 0);
 }
