@@ -290,10 +290,7 @@ impl Recovery {
             let targets = &self.journal.targets;
             restored.retain(|m| targets.iter().any(|t| t.ids.matches(&m.channel)));
         }
-        if self.monitors.are_outdated(&restored) {
-            self.monitors = Monitors::new(&self.identity);
-            self.monitors.load(&restored);
-        }
+        self.monitors.load(&restored);
     }
 
     /// Our outputs are looked for with the keys of all channels that are known.
