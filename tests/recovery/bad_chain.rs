@@ -293,6 +293,77 @@ fn blocks_that_are_replaced_between_two_questions_do_no_harm() {
     assert!(rescuer.events.lock().unwrap().iter().any(swept));
 }
 
+/// The peer's close is in the mempool then.
+fn step_until_closed(stage: &Stage, lost: &Lost, rescuer: &mut Rescuer) {
+    for _ in 0..10 {
+        rescuer.step();
+        rescuer.clock.advance(std::time::Duration::from_secs(600));
+        if closes(&stage.chain, &lost.funding) == 1 {
+            return;
+        }
+    }
+    panic!("the peer does not close");
+}
+
+#[test]
+fn a_close_that_moves_after_a_question_has_failed_is_shown_again() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.wallet("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer.node);
+    pay_hold(&phone.node, &peer.node, 50_000_000);
+    stage.back_up(&phone, &[&peer.node]);
+    let lost = stage.lose(phone);
+    let mut first = stage.rescuer(&lost);
+    first.agree(&[&peer.node]);
+    step_until_closed(&stage, &lost, &mut first);
+    first.stop();
+    stage.chain.mine(1);
+    let source = OddSource::new(&stage.chain);
+    let mut rescuer = rescuer(&stage, &lost, &source);
+    // The monitor is shown the close, and then the source says nothing of its outputs.
+    let close = stage.chain.spender(lost.funding[0]).unwrap().tx;
+    source.failing.lock().unwrap().insert(close.compute_txid());
+    assert!(rescuer.step().trouble.is_some());
+    source.failing.lock().unwrap().clear();
+    stage.chain.reorg(1);
+    stage.chain.mine_empty(1);
+    stage.chain.mine(1);
+    let progress = rescuer.finish_within(220);
+    assert!(progress.found_sat > 490_000, "{progress:?}");
+    assert_eq!(rescuer.arrived().to_sat(), progress.recovered_sat);
+}
+
+#[test]
+fn a_block_that_comes_while_a_round_looks_is_seen_in_the_next() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.wallet("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer.node);
+    pay_hold(&phone.node, &peer.node, 50_000_000);
+    stage.back_up(&phone, &[&peer.node]);
+    let lost = stage.lose(phone);
+    let source = OddSource::new(&stage.chain);
+    let mut rescuer = rescuer(&stage, &lost, &source);
+    rescuer.agree(&[&peer.node]);
+    step_until_closed(&stage, &lost, &mut rescuer);
+    let (chain, funding) = (stage.chain.clone(), lost.funding[0]);
+    let before = chain.height();
+    let mut times = 0;
+    source.on_spend_of(move |output| {
+        times += usize::from(*output == funding);
+        // The round asks once, and then the monitor.
+        if times == 2 && chain.height() == before {
+            chain.mine(1);
+        }
+    });
+    rescuer.step();
+    assert_eq!(stage.chain.height(), before + 1);
+    let progress = rescuer.finish_within(220);
+    assert!(progress.found_sat > 490_000, "{progress:?}");
+    assert_eq!(rescuer.arrived().to_sat(), progress.recovered_sat);
+}
+
 /// The transactions that a monitor believes to be in the chain, not buried yet.
 fn seen_by(seed: &[u8; 32], bytes: &[u8]) -> Vec<Txid> {
     let keys = KeysManager::new(seed, 0, 0, true);

@@ -1,6 +1,5 @@
 //! What the person allows is the end of it: fees, addresses, and what is told.
 
-use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -53,20 +52,7 @@ fn claims_of_pending_payments_never_pay_more_than_the_person_allows() {
         rounds_with_claim += u32::from(!stage.chain.mempool().is_empty());
     }
     assert_eq!(rounds_with_claim, 200);
-    let mut rates = BTreeSet::new();
-    for tx in stage.chain.submitted_by(SUBMITTER) {
-        // A claim of a monitor's goes to the wallet's own address first.
-        if tx.output[0].script_pubkey == destination().script_pubkey() {
-            continue;
-        }
-        let output = |o: OutPoint| {
-            let tx = stage.chain.transaction(o.txid).unwrap().tx;
-            tx.output[o.vout as usize].value.to_sat()
-        };
-        let inputs: u64 = tx.input.iter().map(|i| output(i.previous_output)).sum();
-        let outputs: u64 = tx.output.iter().map(|o| o.value.to_sat()).sum();
-        rates.insert((inputs - outputs) * 1_000 / tx.weight().to_wu());
-    }
+    let rates = stage.rates_of_claims(0);
     assert!(rates.len() >= 4, "it was raised: {rates:?}");
     assert!(*rates.first().unwrap() < FEE_RATE.to_sat_per_kwu() * 11 / 10);
     let highest = *rates.last().unwrap();

@@ -5,6 +5,7 @@ mod bad_chain;
 mod bad_input;
 mod by_script;
 mod consent;
+mod contained;
 #[cfg(feature = "esplora")]
 mod esplora;
 mod everything;

@@ -40,6 +40,8 @@ pub struct OddSource {
     pub given: Mutex<Vec<Transaction>>,
     /// What it expects to confirm soon.
     pub wanted_fee_rate: Mutex<Option<FeeRate>>,
+    /// Transactions that it gives without their witnesses.
+    pub stripped: Mutex<HashSet<Txid>>,
     /// How often it was asked.
     pub calls: AtomicUsize,
     /// Called before each answer, with its number.
@@ -63,6 +65,7 @@ impl OddSource {
             refuses: AtomicBool::new(false),
             given: Mutex::default(),
             wanted_fee_rate: Mutex::default(),
+            stripped: Mutex::default(),
             calls: AtomicUsize::new(0),
             on_call: Mutex::default(),
             on_spend_of: Mutex::default(),
@@ -95,6 +98,15 @@ impl OddSource {
         }
         Ok(!self.hidden.lock().unwrap().contains(txid))
     }
+
+    fn strip(&self, found: &mut FoundTransaction) {
+        let stripped = self.stripped.lock().unwrap();
+        if stripped.contains(&found.tx.compute_txid()) {
+            for input in &mut found.tx.input {
+                input.witness.clear();
+            }
+        }
+    }
 }
 
 impl ChainSource for OddSource {
@@ -114,6 +126,9 @@ impl ChainSource for OddSource {
             return Ok(None);
         }
         let mut found = self.own.transaction(txid)?;
+        if let Some(found) = &mut found {
+            self.strip(found);
+        }
         if self.proves_places.load(Ordering::SeqCst) {
             return Ok(found);
         }
@@ -152,14 +167,16 @@ impl ChainSource for OddSource {
         if let Some(found) = self.spends.lock().unwrap().get(output) {
             return Ok(Some(found.clone()));
         }
-        match self.knows(&output.txid)? {
-            true => {
-                let found = self.own.spend_of(output)?;
-                let forgets = self.forgets_mempool.load(Ordering::SeqCst);
-                Ok(found.filter(|found| found.place.is_some() || !forgets))
-            }
-            false => Ok(None),
+        if !self.knows(&output.txid)? {
+            return Ok(None);
         }
+        let found = self.own.spend_of(output)?;
+        let forgets = self.forgets_mempool.load(Ordering::SeqCst);
+        let mut found = found.filter(|found| found.place.is_some() || !forgets);
+        if let Some(found) = &mut found {
+            self.strip(found);
+        }
+        Ok(found)
     }
 
     fn outputs_to(&self, script: &Script) -> Result<Vec<FoundOutput>, ChainError> {

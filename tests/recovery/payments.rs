@@ -4,7 +4,7 @@ use bitcoin::OutPoint;
 use ldk_peer_storage::recovery::Claim;
 use testkit::{copy_dir, pay, pay_hold, wait_until, ChannelType, KeyDerivation, Node, DEADLINE};
 
-use crate::stage::{closes, Lost, Stage};
+use crate::stage::{closes, consent, Lost, Stage, FEE_RATE};
 use crate::support::{Wallet, WalletConfig};
 
 /// Longer than any HTLC here lives, in blocks.
@@ -146,6 +146,42 @@ fn assert_nothing_published(stage: &Stage, funding: &[OutPoint]) {
     let inputs = published.iter().flat_map(|tx| &tx.input);
     let mut inputs = inputs.map(|input| input.previous_output);
     assert!(!inputs.any(|spent| funding.contains(&spent)));
+}
+
+#[test]
+fn a_claim_does_not_go_out_again_when_the_person_allows_less_than_it_pays() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.wallet("peer");
+    let phone = stage.wallet("phone");
+    stage.fund(&phone, &peer.node);
+    pay_hold(&phone.node, &peer.node, 50_000_000);
+    stage.back_up(&phone, &[&peer.node]);
+    let lost = stage.lose(phone);
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.agree(&[&peer.node]);
+    while rescuer.arrived().to_sat() == 0 {
+        rescuer.step();
+        stage.chain.mine(1);
+        rescuer.clock.advance(std::time::Duration::from_secs(600));
+    }
+    let mut steps = 0;
+    while stage.rates_of_claims(0).last() < Some(&2_000) {
+        rescuer.step();
+        stage.chain.mine_empty(1);
+        steps += 1;
+        assert!(steps < 2 * HTLC_LIFE, "it is not raised");
+    }
+    let mut terms = consent(&plan);
+    terms.highest_fee_rate = FEE_RATE;
+    rescuer.recovery.agree(&plan, &terms).unwrap();
+    let before = stage.chain.submitted_by(crate::support::SUBMITTER).len();
+    for _ in 0..30 {
+        rescuer.step();
+        stage.chain.mine_empty(1);
+    }
+    let after = stage.rates_of_claims(before);
+    let highest = FEE_RATE.to_sat_per_kwu() * 102 / 100;
+    assert!(after.iter().all(|rate| *rate <= highest), "{after:?}");
 }
 
 #[test]

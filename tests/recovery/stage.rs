@@ -1,5 +1,6 @@
 //! A phone that is lost, its peers, and the one who recovers with nothing but the seed.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +14,9 @@ use ldk_peer_storage::service::{Config, PeerStorage};
 use ldk_peer_storage::session::{Session, SessionConfig, Times};
 use testkit::{wipe, Chain, ChannelType, KeyDerivation, Node, NodeConfig, DEADLINE};
 
-use crate::support::{wait_pushes_arrived, ManualClock, OwnChainSource, Wallet, WalletConfig};
+use crate::support::{
+    wait_pushes_arrived, ManualClock, OwnChainSource, Wallet, WalletConfig, SUBMITTER,
+};
 
 pub const BUDGET: Duration = Duration::from_secs(20);
 pub const FEE_RATE: FeeRate = FeeRate::from_sat_per_kwu(1_000);
@@ -77,6 +80,25 @@ impl Stage {
             dir: config.storage_dir,
             funding,
         }
+    }
+
+    /// What the claims of monitors pay that the recovery has published, without the first `skip` of all
+    /// that it has, in sat per 1000 weight units.
+    pub fn rates_of_claims(&self, skip: usize) -> BTreeSet<u64> {
+        let output = |o: OutPoint| {
+            let tx = self.chain.transaction(o.txid).unwrap().tx;
+            tx.output[o.vout as usize].value.to_sat()
+        };
+        let published = self.chain.submitted_by(SUBMITTER).into_iter().skip(skip);
+        // A claim of a monitor's goes to the wallet's own address first.
+        let claims =
+            published.filter(|tx| tx.output[0].script_pubkey != destination().script_pubkey());
+        let rate = |tx: bitcoin::Transaction| {
+            let inputs: u64 = tx.input.iter().map(|i| output(i.previous_output)).sum();
+            let outputs: u64 = tx.output.iter().map(|o| o.value.to_sat()).sum();
+            (inputs - outputs) * 1_000 / tx.weight().to_wu()
+        };
+        claims.map(rate).collect()
     }
 
     pub fn rescuer(&self, lost: &Lost) -> Rescuer {
@@ -161,15 +183,17 @@ impl Rescuer {
     }
 
     pub fn finish_within(&mut self, blocks: u32) -> Progress {
+        let mut last = None;
         for _ in 0..blocks {
             let progress = self.step();
             if progress.done {
                 return progress;
             }
+            last = Some(progress);
             self.chain.mine(1);
             self.clock.advance(Duration::from_secs(600));
         }
-        panic!("not done after {blocks} blocks: {:?}", self.recovery);
+        panic!("not done after {blocks} blocks: {last:?}");
     }
 
     /// What has arrived at the person's address.
