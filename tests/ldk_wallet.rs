@@ -1,6 +1,12 @@
-//! What the backup is told of a live node.
+//! What the backup is told of a node, running or stopped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(dead_code)]
+#[path = "recovery/stage.rs"]
+mod stage;
+#[path = "support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 
@@ -8,8 +14,10 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1};
 use bitcoin::{BlockHash, ScriptBuf, Txid};
 use ldk_peer_storage::backup::{ChannelKind, ChannelPhase, ChannelRecord, MonitorRecord};
 use ldk_peer_storage::exchange::WalletState;
-use ldk_peer_storage::ldk::{ChannelKeys, LdkWallet};
+use ldk_peer_storage::ldk::{ChannelKeys, LdkWallet, ListedChannel};
+use ldk_peer_storage::recovery::{Claim, Identity};
 use ldk_peer_storage::service::WalletSource;
+use ldk_peer_storage::session::Work;
 use lightning::chain::channelmonitor::ChannelMonitor;
 use lightning::ln::chan_utils::get_countersigner_payment_script;
 use lightning::ln::msgs::SocketAddress;
@@ -18,9 +26,11 @@ use lightning::sign::{ChannelSigner, InMemorySigner, KeysManager};
 use lightning::types::features::ChannelTypeFeatures;
 use lightning::util::ser::ReadableArgs;
 use testkit::{
-    open_channel, pay, pay_hold, wait_until, Chain, ChannelType, KeyDerivation, Node, NodeConfig,
-    DEADLINE,
+    open_channel, pay, pay_hold, wait_until, wipe, Chain, ChannelType, KeyDerivation, Node,
+    NodeConfig, DEADLINE,
 };
+
+use stage::{open_quietly, Lost, Stage, BUDGET};
 
 const SAT: u64 = 1_000_000;
 
@@ -113,6 +123,180 @@ fn a_channel_from_its_payments_to_its_end() {
     assert_eq!(closed.ids.funding_outpoint, open.ids.funding_outpoint);
     assert_eq!(closed.ids.short_channel_id, None);
     assert_eq!(monitor(&alice).update_id, closed.update_id);
+}
+
+#[test]
+fn a_stopped_wallet_with_static_remote_key_channels_comes_back_with_v1_and_v2_keys() {
+    comes_back_from_what_is_stored(ChannelType::StaticRemoteKey, ChannelKind::StaticRemoteKey);
+}
+
+#[test]
+fn a_stopped_wallet_with_anchor_channels_comes_back_with_v1_and_v2_keys() {
+    comes_back_from_what_is_stored(ChannelType::Anchors, ChannelKind::Anchors);
+}
+
+/// The app gets at the stored monitors, and at a list that tells of channels what ldk-node's does.
+fn comes_back_from_what_is_stored(channel_type: ChannelType, kind: ChannelKind) {
+    let stage = Stage::new(channel_type, KeyDerivation::V2);
+    let (bob, carol) = (stage.stock("bob"), stage.stock("carol"));
+    let alice = Node::start(stage.config("alice").keys(KeyDerivation::V1));
+    alice.connect_to(&bob);
+    let old = open_channel(&stage.chain, &bob, &alice, SAT);
+    alice.stop();
+    let alice = Node::start(stage.config("alice"));
+    alice.connect_to(&bob);
+    alice.connect_to(&carol);
+    let new = open_channel(&stage.chain, &carol, &alice, 2 * SAT);
+    let live = state(&alice, Probing::Usual);
+    let stopped = Stopped::of(alice);
+    let identity = Identity::from_seed(stopped.config.seed).unwrap();
+
+    let wallet = stopped.wallet(Arc::new(identity.keys()));
+    let told = wallet.wallet_state();
+    assert_eq!(wallet.channels_without_keys(), []);
+    assert_eq!(told.channels.len(), 2);
+    for id in [old, new] {
+        let (live, told) = (record(&live, &id), record(&told, &id));
+        assert!(told == live, "what it told of the channel while it ran");
+        assert_eq!((told.kind, told.phase), (kind, ChannelPhase::Ready));
+        assert_eq!(told.channel_keys_id.is_some(), id == old);
+    }
+
+    let dir = stage.home.path().join("peer-storage");
+    let (storage, session) = open_quietly(&identity, dir.clone());
+    storage.attach(Arc::new(wallet));
+    storage.adopt().unwrap();
+    let peers = [stage::record(&bob), stage::record(&carol)];
+    let report = session.run(&peers, Work { verify: true }, BUDGET);
+    for peer in &report.peers {
+        assert!(peer.outcome.as_ref().unwrap().verified);
+    }
+    drop(session);
+    storage.close(DEADLINE);
+    wipe(&stopped.config.dir);
+    wipe(&dir);
+
+    let mut rescuer = stage.rescuer(&Lost {
+        seed: stopped.config.seed,
+        dir,
+        funding: Vec::new(),
+    });
+    let plan = rescuer.agree(&[&bob]);
+    assert_eq!(plan.channels.len(), 2);
+    let claims = plan.channels.iter().map(|channel| channel.claim);
+    assert!(claims.into_iter().all(|claim| claim == Claim::Balance));
+    let progress = rescuer.finish();
+    // Half of each channel.
+    assert_eq!(progress.found_sat, SAT / 2 + SAT);
+    let arrived = rescuer.arrived().to_sat();
+    assert_eq!(arrived + progress.fees_sat, progress.found_sat);
+    rescuer.stop();
+}
+
+#[test]
+fn channels_whose_keys_are_not_found_are_named_as_a_kind_that_cannot_be_swept() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let (bob, carol) = (stage.stock("bob"), stage.stock("carol"));
+    let alice = Node::start(stage.config("alice").keys(KeyDerivation::V1));
+    let old = open_channel(&stage.chain, &alice, &bob, SAT);
+    alice.stop();
+    let alice = Node::start(stage.config("alice"));
+    alice.connect_to(&bob);
+    let new = open_channel(&stage.chain, &alice, &carol, SAT);
+    let stopped = Stopped::of(alice);
+    let others = Arc::new(KeysManager::new(&[9; 32], 0, 0, true));
+    let wallet = stopped.wallet(others);
+    let told = wallet.wallet_state();
+    for id in [old, new] {
+        assert!(wallet.channels_without_keys().contains(&id));
+        let told = record(&told, &id);
+        assert_eq!(told.kind, ChannelKind::Other);
+        assert_eq!(told.channel_keys_id, None);
+        assert_eq!(told.phase, ChannelPhase::Ready);
+        assert!(told.ids.funding_outpoint.is_some());
+    }
+}
+
+#[test]
+fn a_stopped_wallet_tells_of_payments_in_flight_and_of_closed_channels() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let (bob, carol) = (stage.stock("bob"), stage.stock("carol"));
+    let alice = Node::start(stage.config("alice"));
+    let paying = open_channel(&stage.chain, &alice, &bob, SAT);
+    let closed = open_channel(&stage.chain, &alice, &carol, SAT);
+    alice.force_close(&closed);
+    carol.wait_closed(&closed);
+    let _held = pay_hold(&alice, &bob, 50_000_000);
+    let live = state(&alice, Probing::Usual);
+    let stopped = Stopped::of(alice);
+    let wallet = stopped.wallet(Arc::new(KeysManager::new(&stopped.config.seed, 0, 0, true)));
+    let told = wallet.wallet_state();
+    assert!(live.earliest_htlc_expiry.is_some());
+    assert_eq!(told.earliest_htlc_expiry, live.earliest_htlc_expiry);
+    assert_eq!(record(&told, &paying).phase, ChannelPhase::Ready);
+    assert_eq!(record(&told, &closed).phase, ChannelPhase::Closing);
+    let monitors = wallet.monitors();
+    let pending = |id| {
+        let monitor = monitors.iter().find(|monitor| monitor.channel == id);
+        monitor.unwrap().pending_htlcs
+    };
+    assert_eq!((pending(paying), pending(closed)), (true, false));
+}
+
+/// What is left of a node: its stored monitors, and what it listed.
+struct Stopped {
+    config: NodeConfig,
+    channels: Vec<ListedChannel>,
+    peers: Vec<(PublicKey, SocketAddress)>,
+}
+
+impl Stopped {
+    fn of(node: Node) -> Stopped {
+        let told = node.channels();
+        let told = told.iter().map(|details| ListedChannel {
+            shutdown: None,
+            htlc_expiries: None,
+            funding_redeem_script: None,
+            ..details.into()
+        });
+        let channels = told.collect();
+        let peers = node.peer_manager().list_peers().into_iter();
+        let peers =
+            peers.filter_map(|peer| Some((peer.counterparty_node_id, peer.socket_address?)));
+        let peers = peers.collect();
+        let config = node.config().clone();
+        node.stop();
+        Stopped {
+            config,
+            channels,
+            peers,
+        }
+    }
+
+    fn wallet(&self, keys: Arc<KeysManager>) -> LdkWallet {
+        let peers = self.peers.clone();
+        let addresses = move |peer: &PublicKey| {
+            let of_peer = peers.iter().filter(|(id, _)| id == peer);
+            of_peer.map(|(_, address)| address.clone()).collect()
+        };
+        let monitors = stored_monitors(&self.config, &keys);
+        LdkWallet::stopped(monitors, self.channels.clone(), keys, addresses)
+    }
+}
+
+fn stored_monitors(
+    config: &NodeConfig,
+    keys: &KeysManager,
+) -> Vec<(BlockHash, ChannelMonitor<InMemorySigner>)> {
+    let files = std::fs::read_dir(config.dir.join("monitors")).unwrap();
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    // Others are not finished.
+    paths.retain(|path| path.extension().is_none());
+    let read = |path| {
+        let bytes = std::fs::read(path).unwrap();
+        ReadableArgs::read(&mut &bytes[..], (keys, keys)).unwrap()
+    };
+    paths.iter().map(read).collect()
 }
 
 /// The only one, as LDK reads it back.

@@ -127,7 +127,7 @@ pub use logger::WarningLogger;
 pub use persist::PersistHook;
 pub use quiet::QuietHandler;
 pub use seen::SeenReestablish;
-pub use wallet::{AddressBook, ChannelKeys, LdkWallet, Monitor, Monitors};
+pub use wallet::{AddressBook, ChannelKeys, LdkWallet, ListedChannel, Monitor, Monitors};
 
 use crate::service::PeerStorage;
 

@@ -1,6 +1,7 @@
-//! The live state of an LDK node, as the backup wants it.
+//! The state of an LDK node, as the backup wants it.
 
 mod keys;
+mod listed;
 mod monitors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +10,6 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::chain::channelmonitor::ANTI_REORG_DELAY;
-use lightning::ln::channel_state::{ChannelDetails, ChannelShutdownState};
 use lightning::ln::channelmanager::AChannelManager;
 use lightning::ln::msgs::SocketAddress;
 use lightning::ln::types::ChannelId;
@@ -19,6 +18,7 @@ use lightning::types::features::ChannelTypeFeatures;
 use zeroize::Zeroizing;
 
 pub use keys::ChannelKeys;
+pub use listed::ListedChannel;
 pub use monitors::{Monitor, Monitors};
 
 use crate::backup::{
@@ -45,7 +45,8 @@ impl<F: Fn(&PublicKey) -> Vec<SocketAddress> + Send + Sync> AddressBook for F {
     }
 }
 
-/// The live state of a node with LDK's `ChannelManager` and `ChainMonitor`, for
+/// The state of a node that runs with LDK's `ChannelManager` and `ChainMonitor`, or of one that does not
+/// run and has stored its monitors, for
 /// [`PeerStorage::attach`](crate::service::PeerStorage::attach).
 ///
 /// A channel is reported from its first monitor until that is archived. Reading takes LDK's locks for
@@ -53,7 +54,7 @@ impl<F: Fn(&PublicKey) -> Vec<SocketAddress> + Send + Sync> AddressBook for F {
 /// for. For the live state monitors are not encoded, but once for each channel whose keys cannot be
 /// told otherwise; [`WalletSource::monitors`] encodes all of them, one after the other.
 pub struct LdkWallet {
-    channels: Box<dyn Fn() -> Vec<ChannelDetails> + Send + Sync>,
+    channels: Box<dyn Fn() -> Vec<ListedChannel> + Send + Sync>,
     monitors: Box<dyn Monitors + Send + Sync>,
     addresses: Box<dyn AddressBook>,
     spendable_outputs: Box<dyn Fn() -> Vec<SpendableOutputDescriptor> + Send + Sync>,
@@ -76,9 +77,53 @@ impl LdkWallet {
         M: Deref + Send + Sync + 'static,
         M::Target: Monitors,
     {
+        let channels = move || {
+            let details = channel_manager.get_cm().list_channels();
+            details.iter().map(ListedChannel::from).collect()
+        };
+        LdkWallet::read_by(Box::new(channels), chain_monitor, keys, addresses)
+    }
+
+    /// Of a node that does not run, for the app that does not get at its `ChannelManager`. `monitors` are
+    /// all that it has stored and not archived, as LDK reads them
+    /// (`MonitorUpdatingPersister::read_all_channel_monitors_with_updates`, `read_channel_monitors`);
+    /// `channels` all that it lists, in their final state. `keys` are those of its signer provider: a
+    /// monitor tells which of them a channel has.
+    ///
+    /// None of it may change while this is attached. A monitor without a listed channel is that of a
+    /// closed one; a listed channel without a monitor is not funded yet. What these monitors say is
+    /// durable: report it to [`monitor_written`](crate::service::PeerStorage::monitor_written).
+    pub fn stopped<M>(
+        monitors: M,
+        channels: Vec<ListedChannel>,
+        keys: Arc<dyn ChannelKeys>,
+        addresses: impl AddressBook + 'static,
+    ) -> Self
+    where
+        M: Deref + Send + Sync + 'static,
+        M::Target: Monitors,
+    {
+        LdkWallet::read_by(
+            Box::new(move || channels.clone()),
+            monitors,
+            keys,
+            addresses,
+        )
+    }
+
+    fn read_by<M>(
+        channels: Box<dyn Fn() -> Vec<ListedChannel> + Send + Sync>,
+        monitors: M,
+        keys: Arc<dyn ChannelKeys>,
+        addresses: impl AddressBook + 'static,
+    ) -> Self
+    where
+        M: Deref + Send + Sync + 'static,
+        M::Target: Monitors,
+    {
         LdkWallet {
-            channels: Box::new(move || channel_manager.get_cm().list_channels()),
-            monitors: Box::new(Shared(chain_monitor)),
+            channels,
+            monitors: Box::new(Shared(monitors)),
             addresses: Box::new(addresses),
             spendable_outputs: Box::new(Vec::new),
             keys: KeyFinder::new(keys),
@@ -96,39 +141,44 @@ impl LdkWallet {
         self
     }
 
-    /// Channels with v1 keys whose `channel_keys_id` could not be found out: the backup names them,
-    /// but a wallet that has lost everything else could not sweep its output. Not to be expected
+    /// Channels whose keys were not found, as far as they have been read: the keys given are not theirs,
+    /// or a v1 channel's `channel_keys_id` could not be found out. A wallet that has lost everything else
+    /// could not sweep its output, so the backup names them as [`ChannelKind::Other`]: a plan then shows
+    /// [`Claim::Unsupported`](crate::recovery::Claim::Unsupported), and none is closed. Not to be expected
     /// with LDK's `KeysManager`; logged as an error as well.
     pub fn channels_without_keys(&self) -> Vec<ChannelId> {
         lock(&self.without_keys).iter().copied().collect()
     }
 
-    fn record(&self, monitor: &dyn Monitor, details: Option<&ChannelDetails>) -> ChannelRecord {
+    fn record(&self, monitor: &dyn Monitor, listed: Option<&ListedChannel>) -> ChannelRecord {
         let id = monitor.channel_id();
-        let funding = monitor.funding_outpoint();
+        let funding = monitor.funding_outpoint().into_bitcoin_outpoint();
         let kind = kind(&monitor.channel_type());
-        let redeem_script = details.and_then(|details| details.funding_redeem_script.as_deref());
+        let redeem_script = listed.and_then(|listed| listed.funding_redeem_script.as_deref());
         let keys = self.keys.find(monitor, redeem_script);
         self.note_keys(id, kind, keys.place);
+        let (kind, channel_keys_id) = match keys.place {
+            KeyPlace::V2List => (kind, None),
+            KeyPlace::ChannelKeysId(id) => (kind, Some(id)),
+            // A record of another kind and without an id would say that the seed alone gives the keys.
+            KeyPlace::Unknown => (ChannelKind::Other, None),
+        };
         ChannelRecord {
             counterparty: monitor.counterparty(),
             ids: ChannelIds {
-                short_channel_id: details
-                    .filter(|details| details.funding_txo == Some(funding))
-                    .and_then(buried_short_channel_id),
-                funding_outpoint: Some(funding.into_bitcoin_outpoint()),
+                short_channel_id: listed
+                    .filter(|listed| listed.funding_outpoint == Some(funding))
+                    .and_then(ListedChannel::buried_short_channel_id),
+                funding_outpoint: Some(funding),
                 channel_id: Some(id),
             },
             update_id: monitor.latest_update_id(),
-            phase: details.map_or(ChannelPhase::Closing, phase),
+            phase: listed.map_or(ChannelPhase::Closing, ListedChannel::phase),
             restored: false,
             kind,
-            channel_keys_id: match keys.place {
-                KeyPlace::ChannelKeysId(id) => Some(id),
-                KeyPlace::V2List | KeyPlace::Unknown => None,
-            },
-            value_sat: details
-                .map(|details| details.channel_value_satoshis)
+            channel_keys_id,
+            value_sat: listed
+                .map(|listed| listed.value_sat)
                 .or(keys.channel_value_sat),
         }
     }
@@ -155,10 +205,10 @@ impl WalletSource for LdkWallet {
     }
 
     fn monitors(&self) -> Vec<MonitorRecord> {
-        let details = (self.channels)();
-        let has_htlcs = |details: &&ChannelDetails| htlc_expiries(details).next().is_some();
-        let with_htlcs = details.iter().filter(has_htlcs);
-        let with_htlcs: BTreeSet<_> = with_htlcs.map(|details| details.channel_id).collect();
+        let listed = (self.channels)();
+        let has_htlcs = |listed: &&ListedChannel| listed.htlc_expiries.iter().flatten().count() > 0;
+        let with_htlcs = listed.iter().filter(has_htlcs);
+        let with_htlcs: BTreeSet<_> = with_htlcs.map(|listed| listed.channel_id).collect();
         let mut records = Vec::new();
         for id in self.monitors.ids() {
             self.monitors.look(id, &mut |monitor| {
@@ -172,9 +222,9 @@ impl WalletSource for LdkWallet {
         // The monitors first: a channel that comes to be meanwhile is then in neither list or in
         // both, and is not taken for a closed one.
         let monitors = self.monitors.ids();
-        let details: BTreeMap<_, _> = (self.channels)()
+        let listed: BTreeMap<_, _> = (self.channels)()
             .into_iter()
-            .map(|details| (details.channel_id, details))
+            .map(|listed| (listed.channel_id, listed))
             .collect();
         if !monitors.is_empty() {
             // Takes a moment, the first time: not while LDK's monitors are locked.
@@ -184,12 +234,15 @@ impl WalletSource for LdkWallet {
             spendable_outputs: (self.spendable_outputs)(),
             ..WalletState::default()
         };
-        let mut expiries: Vec<u32> = details.values().flat_map(htlc_expiries).collect();
+        let mut expiries = Vec::new();
+        for listed in listed.values() {
+            expiries.extend(listed.htlc_expiries.iter().flatten().copied());
+        }
         for id in monitors {
-            let details = details.get(&id);
+            let listed = listed.get(&id);
             self.monitors.look(id, &mut |monitor| {
-                state.channels.push(self.record(monitor, details));
-                if details.is_none() {
+                state.channels.push(self.record(monitor, listed));
+                if listed.is_none_or(|listed| listed.htlc_expiries.is_none()) {
                     expiries.extend(monitor.htlc_expiries());
                 }
             });
@@ -220,32 +273,6 @@ fn monitor_record(monitor: &dyn Monitor, pending_htlcs: bool) -> Option<MonitorR
     })
 }
 
-/// The place of the funding output in the chain, once a reorganisation will not change it. Until
-/// then, and for channels used without a confirmation, the funding output names the channel. Aliases
-/// are no places.
-fn buried_short_channel_id(details: &ChannelDetails) -> Option<u64> {
-    let buried = details.confirmations? >= ANTI_REORG_DELAY;
-    details.short_channel_id.filter(|_| buried)
-}
-
-/// A channel that is shutting down stays ready until it is closed: payments may still be in flight,
-/// and its state still matters.
-fn phase(details: &ChannelDetails) -> ChannelPhase {
-    use ChannelShutdownState::*;
-    if details.is_channel_ready {
-        return ChannelPhase::Ready;
-    }
-    match details.channel_shutdown_state {
-        Some(ShutdownComplete) => ChannelPhase::Closing,
-        Some(ShutdownInitiated | ResolvingHTLCs | NegotiatingClosingFee)
-            if details.short_channel_id.is_some() =>
-        {
-            ChannelPhase::Ready
-        }
-        _ => ChannelPhase::Opening,
-    }
-}
-
 fn kind(features: &ChannelTypeFeatures) -> ChannelKind {
     if features.supports_taproot()
         || features.supports_anchor_zero_fee_commitments()
@@ -259,12 +286,6 @@ fn kind(features: &ChannelTypeFeatures) -> ChannelKind {
     } else {
         ChannelKind::Other
     }
-}
-
-fn htlc_expiries(details: &ChannelDetails) -> impl Iterator<Item = u32> + '_ {
-    let inbound = details.pending_inbound_htlcs.iter().map(|h| h.cltv_expiry);
-    let outbound = details.pending_outbound_htlcs.iter().map(|h| h.cltv_expiry);
-    inbound.chain(outbound)
 }
 
 impl fmt::Debug for LdkWallet {
@@ -317,6 +338,21 @@ mod tests {
         fn htlc_expiries(&self) -> Vec<u32> {
             vec![800_000]
         }
+    }
+
+    #[test]
+    fn only_kinds_that_can_be_swept_are_told_apart() {
+        let mut of_type = ChannelTypeFeatures::only_static_remote_key();
+        assert_eq!(kind(&of_type), ChannelKind::StaticRemoteKey);
+        let zero_fee = ChannelTypeFeatures::anchors_zero_fee_commitments();
+        assert_eq!(kind(&zero_fee), ChannelKind::Other);
+        of_type.set_anchor_zero_fee_commitments_required();
+        assert_eq!(kind(&of_type), ChannelKind::Other);
+        let mut of_type = ChannelTypeFeatures::anchors_zero_htlc_fee_and_dependencies();
+        assert_eq!(kind(&of_type), ChannelKind::Anchors);
+        of_type.set_taproot_required();
+        assert_eq!(kind(&of_type), ChannelKind::Other);
+        assert_eq!(kind(&ChannelTypeFeatures::empty()), ChannelKind::Other);
     }
 
     #[test]

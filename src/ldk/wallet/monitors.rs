@@ -1,9 +1,9 @@
-//! What is read of LDK's `ChainMonitor`, whatever it is made of.
+//! What is read of LDK's monitors: in a `ChainMonitor`, whatever it is made of, or as they are stored.
 
 use std::ops::Deref;
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::Transaction;
+use bitcoin::{BlockHash, Transaction};
 use lightning::chain::chaininterface::{BroadcasterInterface, FeeEstimator};
 use lightning::chain::chainmonitor::{ChainMonitor, Persist};
 use lightning::chain::channelmonitor::{Balance, ChannelMonitor};
@@ -16,7 +16,7 @@ use lightning::types::features::ChannelTypeFeatures;
 use lightning::util::logger::Logger;
 use lightning::util::ser::Writeable;
 
-/// A set of channel monitors: LDK's `ChainMonitor`.
+/// A set of channel monitors: LDK's `ChainMonitor`, or what LDK reads from a store.
 pub trait Monitors {
     /// The channels that have one.
     fn ids(&self) -> Vec<ChannelId>;
@@ -41,7 +41,7 @@ pub trait Monitor {
     fn spendable_outputs(&self, tx: &Transaction) -> Vec<SpendableOutputDescriptor>;
     /// The serialised monitor. Dear.
     fn encoded(&self) -> Vec<u8>;
-    /// The heights at which HTLCs of a channel that is on the chain expire.
+    /// The heights at which pending HTLCs expire.
     fn htlc_expiries(&self) -> Vec<u32>;
 }
 
@@ -68,6 +68,20 @@ where
     fn look(&self, id: ChannelId, look: &mut dyn FnMut(&dyn Monitor)) {
         if let Ok(monitor) = self.get_monitor(id) {
             look(&*monitor);
+        }
+    }
+}
+
+impl<S: EcdsaChannelSigner> Monitors for [(BlockHash, ChannelMonitor<S>)] {
+    fn ids(&self) -> Vec<ChannelId> {
+        let ids = self.iter().map(|(_, monitor)| monitor.channel_id());
+        ids.collect()
+    }
+
+    fn look(&self, id: ChannelId, look: &mut dyn FnMut(&dyn Monitor)) {
+        let mut monitors = self.iter().map(|(_, monitor)| monitor);
+        if let Some(monitor) = monitors.find(|monitor| monitor.channel_id() == id) {
+            look(monitor);
         }
     }
 }
