@@ -38,8 +38,8 @@ pub struct Consent {
     /// a force close; nothing else.
     pub old_device_is_gone: bool,
     /// The person knows that what is in channels with [`Claim::KeysUnknown`] is lost if the node did not
-    /// derive its keys in LDK's second way, and that a backup may still turn up. ldk-node since 0.7
-    /// derives them so.
+    /// derive its keys in LDK's second way, and that a backup may still turn up. Channels opened by
+    /// ldk-node 0.7 or later have such keys.
     pub closes_channels_without_keys: bool,
     /// The person does not want to wait for the peers that were not heard, one of which may hold a
     /// newer backup.

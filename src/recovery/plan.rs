@@ -105,7 +105,7 @@ pub enum Claim {
     /// Nothing, for this version: a kind of channel that it cannot sweep.
     Unsupported,
     /// Perhaps nothing: the channel's keys are in no backup. They can be found if the node derived them
-    /// in LDK's second way (`v2_remote_key_derivation`, all of ldk-node since 0.7).
+    /// in LDK's second way (`v2_remote_key_derivation`: channels opened by ldk-node 0.7 or later).
     KeysUnknown,
 }
 

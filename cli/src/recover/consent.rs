@@ -25,7 +25,7 @@ pub struct Answers {
     #[arg(long)]
     pub without_unheard_peers: bool,
     /// Also close channels whose keys are in no backup. What is in them is lost if the wallet did not derive
-    /// its keys in LDK's second way (v2), as ldk-node does since 0.7.
+    /// its keys in LDK's second way (v2), as it did for channels opened by ldk-node 0.7 or later.
     #[arg(long)]
     pub close_channels_without_keys: bool,
 }

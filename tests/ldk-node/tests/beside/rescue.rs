@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use beside_ldk_node::{Beside, PhoneConfig};
 use bitcoin::{Address, FeeRate, Network};
 use ldk_peer_storage::backup::PeerRecord;
 use ldk_peer_storage::recovery::chain::esplora::{EsploraConfig, EsploraSource};
 use ldk_peer_storage::recovery::{Consent, Plan, Progress, Recovery};
 use testkit::Chain;
 
+use crate::beside::Beside;
+use crate::phone::PhoneConfig;
 use crate::support::ManualClock;
 
 const BUDGET: Duration = Duration::from_secs(30);

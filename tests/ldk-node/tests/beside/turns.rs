@@ -3,29 +3,33 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use beside_ldk_node::{record, Beside, Phone, PhoneConfig, Stopped};
+use ldk_peer_storage::service::WalletSource;
 use ldk_peer_storage::session::{Returned, Visit, Work};
-use testkit::{wait_until, Chain, EsploraServer, Node, NodeConfig, DEADLINE};
+use testkit::{wait_until, Node, DEADLINE};
 
+use crate::beside::{record, Beside};
 use crate::cable::{Cable, Line};
-use crate::WORDS;
+use crate::phone::{Phone, PhoneConfig};
+use crate::stage::Stage;
 
 const ROUNDS: u32 = 50;
-const CHANNEL: u64 = 1_000_000;
-/// ldk-node dials a peer when it starts, and then once a minute. A round that needs longer than this was
-/// refused the first time.
-const FIRST_DIAL: Duration = Duration::from_secs(20);
+/// So many dials of the sessions, of fifty, may be refused, and so many connections more than needed.
+const FORGIVEN: usize = 10;
+/// From the node's starts to usable channels, all rounds together. ldk-node dials when it starts, and then
+/// once a minute: a start that is refused costs a minute, and nodes that are refused often exceed this.
+const MOST_WAITING: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_session_and_an_ldk_node_take_turns_fifty_times() {
     let stage = Stage::new();
     let bob = Node::start(stage.config("bob"));
-    let config = PhoneConfig::new(WORDS, stage.home.path().join("phone"), stage.esplora.url());
+    let (config, storage_dir) = stage.phone();
     let phone_id = config.identity().node_id();
     let mut phone = Some(stage.open(&config, &bob, bob.addr()));
     let mark = bob.wire().mark();
     let mut times = [Duration::ZERO; 4];
     let mut slowest = [Duration::ZERO; 4];
+    let mut dials = 0;
     for round in 0..ROUNDS {
         let mut timed = |which: usize, since: Instant| {
             times[which] += since.elapsed();
@@ -36,7 +40,7 @@ fn a_session_and_an_ldk_node_take_turns_fifty_times() {
         timed(0, begun);
 
         let begun = Instant::now();
-        let beside = Beside::open(&config.identity(), &stage.home.path().join("storage"));
+        let beside = Beside::open(&config.identity(), &storage_dir);
         beside.storage.set_app_data(vec![round as u8; 100]);
         let bobs = [record(bob.id(), bob.addr())];
         let report = beside.back_up(&stopped, &bobs, Work::default(), DEADLINE);
@@ -51,6 +55,7 @@ fn a_session_and_an_ldk_node_take_turns_fifty_times() {
         }
         assert!(!bob.is_connected(&phone_id));
         assert!(beside.storage.alarms().is_empty());
+        dials += inits(beside.wire.sent_to(&bob.id()));
         beside.close();
         timed(1, begun);
 
@@ -61,7 +66,6 @@ fn a_session_and_an_ldk_node_take_turns_fifty_times() {
         // It dials by itself: nobody tells it where Bob is.
         node.wait_usable(&bob);
         timed(3, begun);
-        assert!(begun.elapsed() < FIRST_DIAL, "refused in round {round}");
         if round % 10 == 9 {
             node.pay(&bob, 1_000_000);
             node.receive(&bob, 1_000_000);
@@ -79,11 +83,14 @@ fn a_session_and_an_ldk_node_take_turns_fifty_times() {
             slowest[n]
         );
     }
-    // A second dial after a refusal shows as an `init` too many; some are forgiven.
-    let inits = bob.wire().received_since(mark, &phone_id);
-    let inits = inits.iter().filter(|name| *name == "Init").count();
-    println!("{inits} connections");
-    assert!((100..110).contains(&inits), "{inits}");
+    let connections = inits(bob.wire().received_since(mark, &phone_id));
+    println!("{connections} connections, {dials} dials of sessions");
+    let rounds = ROUNDS as usize;
+    assert!(dials <= rounds + FORGIVEN, "{dials}");
+    // One of each, and none that throws another out and has to be made anew.
+    let connected = 2 * rounds..=2 * rounds + FORGIVEN;
+    assert!(connected.contains(&connections), "{connections}");
+    assert!(times[3] < MOST_WAITING, "{times:?}");
     assert!(bob.closed_channels().is_empty());
     assert_eq!(bob.wire().warnings_from(&phone_id), [""; 0]);
 }
@@ -94,13 +101,13 @@ fn a_connection_of_the_node_that_the_peer_still_believes_in_is_waited_out() {
     let bob = Node::start(stage.config("bob"));
     // The phone's node dials through a cable that can be cut without anybody noticing.
     let cable = Cable::to(bob.addr(), Line::Fast);
-    let config = PhoneConfig::new(WORDS, stage.home.path().join("phone"), stage.esplora.url());
+    let (config, storage_dir) = stage.phone();
     let phone_id = config.identity().node_id();
     let phone = stage.open(&config, &bob, cable.addr);
     let stopped = die(phone, &cable, &bob);
     assert!(bob.is_connected(&phone_id), "bob believes in it");
 
-    let beside = Beside::open(&config.identity(), &stage.home.path().join("storage"));
+    let beside = Beside::open(&config.identity(), &storage_dir);
     let bobs = [record(bob.id(), bob.addr())];
     let report = std::thread::scope(|scope| {
         let visiting = scope.spawn(|| beside.back_up(&stopped, &bobs, Work::default(), DEADLINE));
@@ -130,7 +137,7 @@ fn a_node_that_the_peer_refuses_for_an_old_connection_has_to_be_told_to_dial_aga
     let stage = Stage::new();
     let bob = Node::start(stage.config("bob"));
     let cable = Cable::to(bob.addr(), Line::Fast);
-    let config = PhoneConfig::new(WORDS, stage.home.path().join("phone"), stage.esplora.url());
+    let (config, storage_dir) = stage.phone();
     let phone = stage.open(&config, &bob, cable.addr);
     die(phone, &cable, &bob);
     let phone = Phone::start(config);
@@ -143,39 +150,15 @@ fn a_node_that_the_peer_refuses_for_an_old_connection_has_to_be_told_to_dial_aga
     phone.stop();
 }
 
+/// The connections among these messages. Who dials says `init` first, also where it is refused then.
+fn inits(messages: Vec<String>) -> usize {
+    messages.iter().filter(|name| *name == "Init").count()
+}
+
 /// The connection goes dead, and the peer notices nothing. The wallet forgets the dead address: ldk-node
 /// would dial it at its start, and while that dial waits, `connect` waits for it, whatever the address.
-fn die(phone: Phone, cable: &Cable, peer: &Node) -> Arc<Stopped> {
+fn die(phone: Phone, cable: &Cable, peer: &Node) -> Arc<dyn WalletSource> {
     cable.cut();
     phone.node.disconnect(peer.id()).unwrap();
     phone.stop()
-}
-
-struct Stage {
-    home: tempfile::TempDir,
-    chain: Arc<Chain>,
-    esplora: EsploraServer,
-}
-
-impl Stage {
-    fn new() -> Stage {
-        let chain = Chain::new();
-        Stage {
-            home: tempfile::tempdir().unwrap(),
-            esplora: EsploraServer::start(&chain),
-            chain,
-        }
-    }
-
-    fn config(&self, name: &str) -> NodeConfig {
-        NodeConfig::new(name, self.home.path().join(name), self.chain.clone())
-    }
-
-    /// A new wallet with a channel to a peer, which it dials at this address.
-    fn open(&self, config: &PhoneConfig, peer: &Node, addr: std::net::SocketAddr) -> Phone {
-        let phone = Phone::start(config.clone());
-        phone.fund(&self.chain, 2 * CHANNEL);
-        phone.open_channel(&self.chain, peer, addr, CHANNEL, CHANNEL * 1_000 / 2);
-        phone
-    }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use beside_ldk_node::stopped::{self, Lists};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Amount, Network, OutPoint};
 use ldk_node::bip39::Mnemonic;
@@ -12,13 +13,12 @@ use ldk_node::io::sqlite_store::{SqliteStore, KV_TABLE_NAME, SQLITE_DB_FILE_NAME
 use ldk_node::lightning_invoice::{Bolt11InvoiceDescription, Description};
 use ldk_node::{Builder, DynStore, Event, LightningBalance, Node};
 use ldk_peer_storage::recovery::Identity;
+use ldk_peer_storage::service::WalletSource;
 use lightning::events::Event as LdkEvent;
 use lightning::ln::channelmanager::Bolt11InvoiceParameters;
 use lightning::types::payment::PaymentHash;
 use testkit::wait::wait_for_some;
 use testkit::{pay_request, wait_until, Chain, PaymentRequest, DEADLINE};
-
-use crate::stopped::Stopped;
 
 const CONFIRMATIONS: u32 = 6;
 
@@ -116,18 +116,20 @@ impl Phone {
     }
 
     /// Stops it. What it tells then is final.
-    pub fn stop(self) -> Arc<Stopped> {
+    pub fn stop(self) -> Arc<dyn WalletSource> {
         self.node.stop().expect("ldk-node stops");
         let keys = Arc::new(self.config.identity().keys());
-        let (channels, peers) = (self.node.list_channels(), self.node.list_peers());
-        Arc::new(Stopped::new(channels, peers, &self.store, &keys))
+        let wallet = stopped::wallet(&self.node, &self.store, &keys);
+        let wallet = wallet.expect("a stopped node's monitors can be read");
+        wallet.wallet_state();
+        assert_eq!(wallet.channels_without_keys(), []);
+        Arc::new(wallet)
     }
 
     /// Stops it, as an app would do that does not get at the node's store.
-    pub fn stop_and_list(self) -> Arc<Stopped> {
+    pub fn stop_and_list(self) -> Arc<dyn WalletSource> {
         self.node.stop().expect("ldk-node stops");
-        let (channels, peers) = (self.node.list_channels(), self.node.list_peers());
-        Arc::new(Stopped::by_lists(channels, peers))
+        Arc::new(Lists::of(&self.node))
     }
 
     pub fn id(&self) -> PublicKey {

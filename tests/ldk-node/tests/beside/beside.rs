@@ -1,4 +1,4 @@
-//! The backup of a wallet whose node is stopped.
+//! Peer storage with a session on 127.0.0.1, between two runs of the node, and a tap on its wire.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,16 +8,12 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::Network;
 use ldk_peer_storage::backup::PeerRecord;
-use ldk_peer_storage::exchange::Past;
 use ldk_peer_storage::recovery::Identity;
-use ldk_peer_storage::service::{Config, PeerStorage};
+use ldk_peer_storage::service::{Config, PeerStorage, WalletSource};
 use ldk_peer_storage::session::{Session, SessionConfig, SessionReport, Times, Work};
 use lightning::util::logger::{Logger, Record};
 use testkit::WireTap;
 
-use crate::stopped::Stopped;
-
-/// Peer storage with a session, between two runs of the node.
 pub struct Beside {
     pub storage: PeerStorage,
     pub session: Session,
@@ -48,23 +44,14 @@ impl Beside {
     /// Backs up what the stopped node has, at these peers.
     pub fn back_up(
         &self,
-        wallet: &Arc<Stopped>,
+        wallet: &Arc<dyn WalletSource>,
         peers: &[PeerRecord],
         work: Work,
         budget: Duration,
     ) -> SessionReport {
-        // What the store of a stopped node holds is durable. Without this the stamps in the backup would
-        // stay at what they were when this directory was opened.
-        for monitor in wallet.monitors.iter().flatten() {
-            let state = monitor.get_latest_update_id();
-            self.storage.monitor_written(monitor.channel_id(), state);
-        }
-        self.storage.attach(wallet.clone());
-        if self.storage.past() == Past::Unknown {
-            // The wallet is alive on this device, and only this directory is new.
-            self.storage.adopt().expect("a past");
-        }
-        self.session.run(peers, work, budget)
+        let (storage, session, wallet) = (&self.storage, &self.session, wallet.clone());
+        let report = beside_ldk_node::back_up(storage, session, wallet, peers, work, budget);
+        report.expect("a past")
     }
 
     /// Before the node is started again.
