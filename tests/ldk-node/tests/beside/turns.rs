@@ -9,7 +9,7 @@ use testkit::{wait_until, Node, DEADLINE};
 
 use crate::beside::{record, Beside};
 use crate::cable::{Cable, Line};
-use crate::phone::{Phone, PhoneConfig};
+use crate::phone::Phone;
 use crate::stage::Stage;
 
 const ROUNDS: u32 = 50;
@@ -137,7 +137,7 @@ fn a_node_that_the_peer_refuses_for_an_old_connection_has_to_be_told_to_dial_aga
     let stage = Stage::new();
     let bob = Node::start(stage.config("bob"));
     let cable = Cable::to(bob.addr(), Line::Fast);
-    let (config, storage_dir) = stage.phone();
+    let (config, _) = stage.phone();
     let phone = stage.open(&config, &bob, cable.addr);
     die(phone, &cable, &bob);
     let phone = Phone::start(config);
