@@ -1,5 +1,6 @@
 //! What the person allows is the end of it: fees, addresses, and what is told.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use testkit::{pay, pay_hold, ChannelType, KeyDerivation};
 
 use crate::odd_source::OddSource;
 use crate::stage::{consent, destination, Rescuer, Stage, FEE_RATE, HIGHEST_FEE_RATE};
-use crate::support::SUBMITTER;
 
 /// LDK raises a claim that does not confirm, block by block, up to half of what it claims.
 #[test]
@@ -311,6 +311,7 @@ fn nothing_that_names_a_channel_a_transaction_or_an_address_is_printed() {
     ];
     let agreed = Agreed {
         channels: vec![channel],
+        given_up: Vec::new(),
         sweep_to: destination().script_pubkey(),
         fee_rate: FEE_RATE,
         highest_fee_rate: HIGHEST_FEE_RATE,
