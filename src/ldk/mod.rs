@@ -123,6 +123,7 @@ use lightning::ln::msgs::ChannelMessageHandler;
 pub use broadcaster::GuardedBroadcaster;
 pub(crate) use forward::for_each_channel_message;
 pub use handler::PeerStorageHandler;
+pub(crate) use logger::NoLog;
 pub use logger::WarningLogger;
 pub use persist::PersistHook;
 pub use quiet::QuietHandler;

@@ -8,14 +8,14 @@ use lightning::ln::peer_handler::{
     IgnoringMessageHandler, MessageHandler, PeerManager, SocketDescriptor,
 };
 use lightning::sign::{EntropySource, NodeSigner};
-use lightning::util::logger::{Logger, Record};
+use lightning::util::logger::Logger;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{timeout_at, Instant};
 
 use super::observer::{Claim, Observer};
 use super::socket::{drive, EndedBy, Manager, Socket};
-use crate::ldk::QuietHandler;
+use crate::ldk::{NoLog, QuietHandler};
 use crate::locks::lock;
 use crate::service::PeerStorage;
 
@@ -157,10 +157,4 @@ impl Drop for Connection {
         self.socket.end(EndedBy::Us);
         self.driver.abort();
     }
-}
-
-struct NoLog;
-
-impl Logger for NoLog {
-    fn log(&self, _record: Record) {}
 }

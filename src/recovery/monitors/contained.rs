@@ -16,10 +16,10 @@ use lightning::chain::channelmonitor::{Balance, ChannelMonitor, ChannelMonitorUp
 use lightning::chain::{ChannelMonitorUpdateStatus, Filter, WatchedOutput};
 use lightning::ln::types::ChannelId;
 use lightning::sign::{KeysManager, NodeSigner};
-use lightning::util::logger::{Logger, Record};
 use lightning::util::persist::MonitorName;
 use lightning::util::ser::ReadableArgs;
 
+use crate::ldk::NoLog;
 use crate::locks::lock;
 use crate::recovery::signer::{RecoveryKeys, RecoverySigner};
 
@@ -199,11 +199,4 @@ impl Persist<RecoverySigner> for Nowhere {
     }
 
     fn archive_persisted_channel(&self, _: MonitorName) {}
-}
-
-/// LDK's log names channels and transactions: it goes nowhere (safety rule 13).
-pub(super) struct NoLog;
-
-impl Logger for NoLog {
-    fn log(&self, _: Record) {}
 }

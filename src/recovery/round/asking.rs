@@ -90,7 +90,7 @@ impl Recovery {
     /// A peer has named its channels. One of which something was found that may be its close, and that it
     /// does not name any more, it is believed to have closed.
     fn hear(&mut self, open: &[&Seen], named: &[ChannelId], known: &Known) {
-        for seen in open.iter().filter(|seen| seen.by_script) {
+        for seen in open.iter().filter(|seen| seen.by_script()) {
             let Some(close) = &seen.close else {
                 continue;
             };
@@ -105,13 +105,14 @@ impl Recovery {
     /// Whether a close that was found by our scripts may end its channel: the peer was heard since and no
     /// longer names it, or there is nothing by which it could be asked for it.
     pub(super) fn may_end(&self, seen: &Seen, view: &View, known: &Known) -> bool {
+        if !seen.by_script() || seen.given_up || self.is_unnamed(seen) {
+            return true;
+        }
         let peer = seen.target.peer;
         let open = self.open_channels(view);
-        let asked = open.iter().find(|(record, _)| record.node_id == peer);
-        !seen.by_script
-            || seen.given_up
-            || self.is_unnamed(seen)
-            || asked.is_none_or(|(_, open)| self.naming(&peer, open, known).candidates().is_empty())
+        let mut open = open.iter();
+        let asked = open.find(|(record, _)| record.node_id == peer);
+        asked.is_none_or(|(_, open)| self.naming(&peer, open, known).candidates().is_empty())
     }
 
     fn is_unnamed(&self, seen: &Seen) -> bool {
@@ -143,7 +144,7 @@ impl Recovery {
     fn open_channels<'a>(&self, view: &'a View) -> Vec<(PeerRecord, Vec<&'a Seen>)> {
         let mut by_peer: BTreeMap<PublicKey, (PeerRecord, Vec<&Seen>)> = BTreeMap::new();
         let open = view.channels.iter().filter(|seen| {
-            let is_open = seen.close.is_none() || seen.by_script && !self.is_unnamed(seen);
+            let is_open = seen.close.is_none() || seen.by_script() && !self.is_unnamed(seen);
             seen.in_view && is_open && !seen.given_up && !self.journal.has_ended(&seen.target)
         });
         for seen in open {

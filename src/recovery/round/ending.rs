@@ -70,7 +70,7 @@ impl Recovery {
             if !seen.has_come() {
                 self.take(Step::NothingFound { channel, peer })?;
                 self.tell(RecoveryEvent::NothingOfOurs { channel });
-            } else if seen.by_script {
+            } else if seen.by_script() {
                 self.take(Step::OverByScript { channel, peer })?;
                 self.tell(RecoveryEvent::OverByScript { channel });
             } else {

@@ -23,7 +23,7 @@ impl Recovery {
         let lost = channels.iter_mut().filter(is_lost).collect();
         let lost = fit_by_key(lost, &mut found);
         fit_by_number(lost, &mut found);
-        for seen in channels.iter_mut().filter(|seen| seen.by_script) {
+        for seen in channels.iter_mut().filter(|seen| seen.by_script()) {
             let close = seen.close.as_ref();
             match close.map_or(Ok(Vec::new()), |close| self.spends(close)) {
                 Ok(spends) => seen.spends = spends,
@@ -72,7 +72,6 @@ fn fit_by_key<'a>(lost: Vec<&'a mut Seen>, found: &mut Vec<Close>) -> Vec<&'a mu
         match fitting.max_by_key(|(_, close)| close.sat()) {
             Some((at, _)) => {
                 seen.close = Some(found.remove(at));
-                seen.by_script = true;
             }
             None => left.push(seen),
         }
@@ -91,6 +90,5 @@ fn fit_by_number(mut lost: Vec<&mut Seen>, found: &mut Vec<Close>) {
     *found = rest;
     for (seen, close) in lost.into_iter().zip(closes) {
         seen.close = Some(close);
-        seen.by_script = true;
     }
 }

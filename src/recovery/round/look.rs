@@ -41,13 +41,16 @@ pub(in crate::recovery) struct Seen {
     pub in_view: bool,
     pub funding: Option<OutPoint>,
     pub close: Option<Close>,
-    /// The close was found by our scripts alone: it may be another channel's.
-    pub by_script: bool,
     /// How each of our outputs was spent, in the order of the close.
     pub spends: Vec<Option<FoundTransaction>>,
 }
 
 impl Seen {
+    /// The close was found by our scripts alone: it may be another channel's.
+    pub fn by_script(&self) -> bool {
+        self.funding.is_none() && self.close.is_some()
+    }
+
     pub fn ours_sat(&self) -> u64 {
         self.close.as_ref().map_or(0, Close::sat)
     }
@@ -147,7 +150,6 @@ impl Recovery {
             in_view: true,
             funding: None,
             close: None,
-            by_script: false,
             spends: Vec::new(),
         };
         if let Err(error) = self.look_closely(&mut seen) {

@@ -133,8 +133,8 @@ impl Recovery {
             let Some(stuck) = sweeps.iter().find(|s| s.tx.compute_txid() == txid).cloned() else {
                 continue;
             };
-            // One that goes to an address that the person no longer wants has no time at all, ...
-            // ... but where its replacement was refused, the next one has: each is kept for good.
+            // One that goes to an address that the person no longer wants has no time at all. But where its
+            // replacement was refused, the next one has time: each is journaled for good.
             let newest = self.newest_in_place_of(&stuck);
             if !sweep::is_overdue(&newest, tip) && newest.pays_to(&terms.sweep_to) {
                 continue;
