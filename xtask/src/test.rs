@@ -15,6 +15,9 @@ const REPLAY: &str = "consensus-replay";
 // All of the core's. A plain `cargo test` goes without, and leaves out the tests that need them.
 const EVERY_FEATURE: &str = "ldk-peer-storage/esplora";
 
+// The end-to-end tests wait more than they compute: with one for each core most of the time is idle.
+const TEST_THREADS: &str = "8";
+
 pub fn test() -> Outcome {
     step("cmake and Boost", native::ensure)?;
 
@@ -25,7 +28,8 @@ pub fn test() -> Outcome {
         run(cargo()
             .args(["test", "--workspace", "--exclude", REPLAY])
             .args(["--features", EVERY_FEATURE])
-            .env("TESTKIT_CHAINS", &chains))
+            .env("TESTKIT_CHAINS", &chains)
+            .env("RUST_TEST_THREADS", TEST_THREADS))
     })?;
 
     ldk_node::test(Some(&chains))?;
