@@ -52,8 +52,7 @@ where
     B::Target: BroadcasterInterface,
 {
     fn broadcast_transactions(&self, txs: &[&Transaction]) {
-        let mut inputs = txs.iter().flat_map(|tx| &tx.input);
-        if inputs.any(|input| self.engine.forbids_spend_of(&input.previous_output)) {
+        if spends_what_is_held(&self.engine, txs.iter().copied()) {
             self.dropped.fetch_add(txs.len() as u64, Ordering::Relaxed);
             log::warn!(
                 "{} transactions that spend a funding output are held back",
@@ -63,6 +62,15 @@ where
         }
         self.inner.broadcast_transactions(txs);
     }
+}
+
+/// Whether a package spends an output that must not be spent now.
+pub(super) fn spends_what_is_held<'a>(
+    engine: &Engine,
+    package: impl Iterator<Item = &'a Transaction>,
+) -> bool {
+    let mut inputs = package.flat_map(|tx| &tx.input);
+    inputs.any(|input| engine.forbids_spend_of(&input.previous_output))
 }
 
 impl<B: Deref> fmt::Debug for GuardedBroadcaster<B>

@@ -156,6 +156,11 @@ where
         }
     }
 
+    /// How many messages of a peer wait to be delivered.
+    pub(super) fn waiting(&self, peer: &PublicKey) -> usize {
+        lock(&self.kept).waiting(peer)
+    }
+
     fn keep(&self, peer: PublicKey, message: ChannelMessage) {
         lock(&self.kept).push(peer, message);
     }

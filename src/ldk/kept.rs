@@ -72,6 +72,11 @@ impl Kept {
         self.peers.keys().copied().collect()
     }
 
+    /// How many messages of a peer wait.
+    pub fn waiting(&self, peer: &PublicKey) -> usize {
+        self.peers.get(peer).map_or(0, |queue| queue.waiting.len())
+    }
+
     /// The first message of a peer that may be delivered now. It counts as waiting until
     /// [`delivered`](Self::delivered), so that nothing overtakes it.
     pub fn next(

@@ -54,8 +54,17 @@ fn warning(args: fmt::Arguments<'_>) -> Option<String> {
     let mut line = Line::default();
     // Fails on purpose as soon as the rest does not matter.
     let _ = line.write_fmt(args);
-    let (_peer, text) = line.text.strip_prefix(PREFIX)?.split_once(": ")?;
-    Some(text.to_owned())
+    text_of(&line.text).map(str::to_owned)
+}
+
+/// The text of a warning, if a line of this module tells of one.
+pub(super) fn warning_in_line<'a>(module_path: &str, line: &'a str) -> Option<&'a str> {
+    text_of(line).filter(|_| module_path == MODULE)
+}
+
+fn text_of(line: &str) -> Option<&str> {
+    let (_peer, text) = line.strip_prefix(PREFIX)?.split_once(": ")?;
+    Some(text)
 }
 
 /// The beginning of a line that may tell of a warning; nothing more is formatted.

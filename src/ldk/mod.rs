@@ -8,6 +8,8 @@
 //! PeerStorage ──▶ LdkWallet ───────────▶ ChannelManager, ChainMonitor, addresses
 //! ```
 //!
+//! A node that is not in Rust has a [`MessageRelay`] instead of the first of these: see [`relay`].
+//!
 //! Nothing here decides anything: all decisions are those of the [`exchange`](crate::exchange).
 //!
 //! # Order
@@ -109,6 +111,7 @@ mod logger;
 mod openings;
 mod persist;
 mod quiet;
+pub mod relay;
 mod seen;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -127,6 +130,7 @@ pub(crate) use logger::NoLog;
 pub use logger::WarningLogger;
 pub use persist::PersistHook;
 pub use quiet::QuietHandler;
+pub use relay::{MessageRelay, RawMessage, RelayError, RelayStep};
 pub use seen::SeenReestablish;
 pub use wallet::{AddressBook, ChannelKeys, LdkWallet, ListedChannel, Monitor, Monitors};
 

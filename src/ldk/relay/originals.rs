@@ -1,0 +1,74 @@
+//! How messages stood on the wire that wait in the decorator.
+//!
+//! The decorator has what LDK has read: unknown TLV records are not in it. So each message that it may
+//! hold is noted here under what LDK writes again, and found by that when it comes out. Two that are the
+//! same to LDK are of the same channel, so they come out in the order of their coming.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bitcoin::secp256k1::PublicKey;
+
+use super::RawMessage;
+
+/// Messages by peer, in order.
+pub(super) struct Originals {
+    peers: BTreeMap<PublicKey, VecDeque<Original>>,
+    /// So many bytes are kept for a peer. Of what comes then LDK's own writing is handed on.
+    most_bytes: usize,
+}
+
+struct Original {
+    as_ldk_writes: Vec<RawMessage>,
+    as_it_came: Vec<RawMessage>,
+}
+
+impl Originals {
+    pub fn at_most(most_bytes: usize) -> Self {
+        Originals {
+            peers: BTreeMap::new(),
+            most_bytes,
+        }
+    }
+
+    pub fn note(
+        &mut self,
+        peer: PublicKey,
+        as_ldk_writes: Vec<RawMessage>,
+        as_it_came: Vec<RawMessage>,
+    ) {
+        let of_peer = self.peers.entry(peer).or_default();
+        let bytes = |raw: &[RawMessage]| raw.iter().map(|raw| raw.payload.len()).sum::<usize>();
+        let held: usize = of_peer.iter().map(|o| bytes(&o.as_it_came)).sum();
+        if held.saturating_add(bytes(&as_it_came)) <= self.most_bytes {
+            of_peer.push_back(Original {
+                as_ldk_writes,
+                as_it_came,
+            });
+        }
+    }
+
+    /// The message as it came, of which LDK writes this.
+    pub fn take(&mut self, peer: &PublicKey, as_ldk_writes: Vec<RawMessage>) -> Vec<RawMessage> {
+        let Some(of_peer) = self.peers.get_mut(peer) else {
+            return as_ldk_writes;
+        };
+        let place = of_peer
+            .iter()
+            .position(|original| original.as_ldk_writes == as_ldk_writes);
+        let original = place.and_then(|place| of_peer.remove(place));
+        if of_peer.is_empty() {
+            self.peers.remove(peer);
+        }
+        original.map_or(as_ldk_writes, |original| original.as_it_came)
+    }
+
+    /// Only what these peers sent still waits.
+    pub fn keep_only(&mut self, waits: impl Fn(&PublicKey) -> bool) {
+        self.peers.retain(|peer, _| waits(peer));
+    }
+
+    /// The peer has gone.
+    pub fn forget(&mut self, peer: &PublicKey) {
+        self.peers.remove(peer);
+    }
+}
