@@ -14,6 +14,7 @@
 
 mod chain_source;
 mod clock;
+mod hook;
 mod quiet_node;
 mod remote_source;
 mod wallet;
@@ -21,9 +22,11 @@ mod watch;
 
 pub use chain_source::{OwnChainSource, SUBMITTER};
 pub use clock::ManualClock;
+pub(crate) use hook::for_each_message;
+pub use hook::{batch_messages, deliver, event, no_updates, on_the_wire, raw, read, Hook, Want};
 pub use quiet_node::QuietNode;
 pub use remote_source::RemoteSource;
-pub use wallet::{keys, Begin, Wallet, WalletConfig};
+pub use wallet::{keys, Begin, Built, Wallet, WalletConfig};
 pub use watch::{
     assert_quiet, backup_key, kept_for, of_peer, read_monitor, take_events, wait_pushes_arrived,
     QUIET,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Network, Transaction};
-use ldk_peer_storage::ldk::{GuardedBroadcaster, LdkWallet};
+use ldk_peer_storage::ldk::{LdkWallet, MessageRelay};
 use ldk_peer_storage::service::{Clock, Config, PeerStorage};
 use lightning::events::Event;
 use lightning::ln::msgs::SocketAddress;
@@ -16,6 +17,25 @@ use testkit::{
     wait_until, DynBroadcaster, DynHandler, DynLogger, DynPersist, Extension, KeyDerivation, Node,
     NodeConfig, NodeParts, TestPeerManager, DEADLINE,
 };
+
+use super::hook::{Hook, HookedBroadcaster, HookedLogger};
+
+/// How peer storage gets into a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Built {
+    /// Its decorators, as a node in Rust has them.
+    Decorated,
+    /// A relay, and an app's hooks round the node.
+    Relayed,
+}
+
+impl Built {
+    /// The tests of the relay run the stories of others a second time.
+    const HERE: Built = match env!("CARGO_CRATE_NAME").as_bytes() {
+        b"relay" => Built::Relayed,
+        _ => Built::Decorated,
+    };
+}
 
 /// How a data directory comes to know its past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +51,7 @@ pub enum Begin {
 #[derive(Clone)]
 pub struct WalletConfig {
     pub node: NodeConfig,
+    pub built: Built,
     pub begin: Begin,
     pub clock: Option<Arc<dyn Clock>>,
     /// Where peer storage keeps its data.
@@ -51,6 +72,7 @@ impl WalletConfig {
         let storage_dir = storage_dir(&node.dir);
         WalletConfig {
             node,
+            built: Built::HERE,
             begin: Begin::New,
             clock: None,
             storage_dir,
@@ -85,11 +107,11 @@ pub struct Wallet {
     config: WalletConfig,
     addresses: Addresses,
     unswept: Unswept,
-    broadcaster: SharedBroadcaster,
+    dropped: Dropped,
 }
 
-/// The one of the running node.
-type SharedBroadcaster = Arc<Mutex<Option<Arc<GuardedBroadcaster<Arc<DynBroadcaster>>>>>>;
+/// Tells how many transactions an alarm has kept from the chain.
+type Dropped = Arc<Mutex<Option<Box<dyn Fn() -> u64 + Send + Sync>>>>;
 
 /// Where the wallet has met its peers.
 type Addresses = Arc<Mutex<BTreeMap<PublicKey, SocketAddress>>>;
@@ -114,12 +136,17 @@ impl Wallet {
         }
         let addresses = Addresses::default();
         let unswept = Unswept::default();
-        let broadcaster = SharedBroadcaster::default();
+        let dropped = Dropped::default();
+        let relay = match config.built {
+            Built::Decorated => None,
+            Built::Relayed => Some(Arc::new(storage.message_relay())),
+        };
         let extension = WithPeerStorage {
             storage: storage.clone(),
             addresses: addresses.clone(),
             unswept: unswept.clone(),
-            broadcaster: broadcaster.clone(),
+            dropped: dropped.clone(),
+            relay,
             disk: config.disk.clone(),
             adopt: config.begin == Begin::Adopt,
             hears_warnings: config.hears_warnings,
@@ -133,14 +160,14 @@ impl Wallet {
             config,
             addresses,
             unswept,
-            broadcaster,
+            dropped,
         }
     }
 
     /// How many transactions an alarm has kept from the chain since the start.
     pub fn dropped_transactions(&self) -> u64 {
-        let broadcaster = self.broadcaster.lock().unwrap();
-        broadcaster.as_ref().map_or(0, |b| b.dropped())
+        let dropped = self.dropped.lock().unwrap();
+        dropped.as_ref().map_or(0, |dropped| dropped())
     }
 
     pub fn config(&self) -> &WalletConfig {
@@ -217,7 +244,8 @@ struct WithPeerStorage {
     storage: PeerStorage,
     addresses: Addresses,
     unswept: Unswept,
-    broadcaster: SharedBroadcaster,
+    dropped: Dropped,
+    relay: Option<Arc<MessageRelay>>,
     disk: Option<Arc<WrapPersister>>,
     adopt: bool,
     hears_warnings: bool,
@@ -228,13 +256,30 @@ impl Extension for WithPeerStorage {
         if !self.hears_warnings {
             return inner;
         }
-        Arc::new(self.storage.logger(inner))
+        match &self.relay {
+            None => Arc::new(self.storage.logger(inner)),
+            Some(relay) => Arc::new(HookedLogger {
+                relay: relay.clone(),
+                inner,
+            }),
+        }
     }
 
     fn broadcaster(&self, inner: Arc<DynBroadcaster>) -> Arc<DynBroadcaster> {
-        let guarded = Arc::new(self.storage.broadcaster(inner));
-        *self.broadcaster.lock().unwrap() = Some(guarded.clone());
-        guarded
+        let Some(relay) = self.relay.clone() else {
+            let guarded = Arc::new(self.storage.broadcaster(inner));
+            let count = guarded.clone();
+            *self.dropped.lock().unwrap() = Some(Box::new(move || count.dropped()));
+            return guarded;
+        };
+        let dropped = Arc::<AtomicU64>::default();
+        let count = dropped.clone();
+        *self.dropped.lock().unwrap() = Some(Box::new(move || count.load(Ordering::SeqCst)));
+        Arc::new(HookedBroadcaster {
+            relay,
+            inner,
+            dropped,
+        })
     }
 
     fn persister(&self, inner: Arc<DynPersist>) -> Arc<DynPersist> {
@@ -267,7 +312,11 @@ impl Extension for WithPeerStorage {
         if self.adopt {
             let _ = self.storage.adopt();
         }
-        Arc::new(self.storage.message_handler(parts.channel_manager.clone()))
+        let node = parts.channel_manager.clone();
+        match &self.relay {
+            None => Arc::new(self.storage.message_handler(node)),
+            Some(relay) => Arc::new(Hook::new(relay.clone(), node)),
+        }
     }
 
     fn started(&self, _parts: &NodeParts, peer_manager: Arc<TestPeerManager>) {
