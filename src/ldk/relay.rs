@@ -356,7 +356,7 @@ impl MessageRelay {
     fn note(&self, peer: PublicKey, wish: Wish) {
         match wish {
             Wish::Message(whole) => self.far.wants_to_send(peer, whole),
-            Wish::Event(event) => self.far.wants(event),
+            Wish::Event(event) => self.far.wants(peer, event),
         }
     }
 
@@ -365,7 +365,7 @@ impl MessageRelay {
     pub fn node_disconnects(&self, peer: PublicKey) {
         let turn = lock(&self.turn);
         if turn.connected.contains(&peer) {
-            self.far.wants(wire::disconnect(peer));
+            self.far.wants(peer, wire::disconnect(peer));
         }
     }
 

@@ -50,14 +50,14 @@ fn a_message_that_is_cut_short_is_refused_and_the_whole_one_is_taken() {
     }
     let mut long = sample(38, CHANNEL);
     let filler = 65_534 - long.payload.len() - 8;
-    long.payload.extend([0xfe, 0, 1, 0, 1, 0xfd]);
+    long.payload.extend([0xfe, 0x7f, 0xff, 0xff, 0xff, 0xfd]);
     long.payload.extend((filler as u16).to_be_bytes());
     long.payload.extend(vec![0; filler]);
     let refused = [Err(RelayError::Unreadable { kind: 38 }); 2];
     assert_eq!(both(&bench, long.clone()), refused, "too long for the wire");
     // An even record that nobody knows must be understood.
     let mut even = sample(38, CHANNEL);
-    even.payload.extend([0xfe, 0, 1, 0, 2, 0]);
+    even.payload.extend([0xfe, 0x7f, 0xff, 0xff, 0xfe, 0]);
     assert_eq!(both(&bench, even), refused);
     assert_eq!(bench.steps(), []);
     bench.say(sample(38, CHANNEL));

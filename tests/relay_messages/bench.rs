@@ -156,7 +156,7 @@ pub fn blob(kind: u16, data: &[u8]) -> RawMessage {
 /// The same with a TLV record at its end that nobody knows.
 pub fn with_unknown_record(mut message: RawMessage, number: u32) -> RawMessage {
     // An odd type beyond all that are known, and four bytes.
-    message.payload.extend([0xfe, 0, 1, 0, 1, 4]);
+    message.payload.extend([0xfe, 0x7f, 0xff, 0xff, 0xff, 4]);
     message.payload.extend(number.to_be_bytes());
     message
 }

@@ -174,14 +174,17 @@ fn what_was_meant_for_an_earlier_connection_is_void() {
     assert_eq!(bench.steps(), []);
     // Also where nobody said that it has ended.
     for next_local in [6, 7] {
-        bench.connect(peer(), vec![reestablish(CHANNEL, next_local, 4)]);
+        bench.connect(
+            peer(),
+            vec![reestablish(CHANNEL, next_local, next_local - 1)],
+        );
         bench.hear(sample(38, CHANNEL));
     }
-    bench.hear(reestablish(CHANNEL, 7, 4));
+    bench.hear(reestablish(CHANNEL, 7, 6));
     let steps = [
         deliver(sample(38, CHANNEL)),
-        deliver(reestablish(CHANNEL, 7, 4)),
-        send(reestablish(CHANNEL, 7, 4)),
+        deliver(reestablish(CHANNEL, 7, 6)),
+        send(reestablish(CHANNEL, 7, 6)),
     ];
     assert_eq!(bench.steps(), steps);
 }

@@ -29,7 +29,7 @@ pub(super) struct FarNode {
 
 struct Tray {
     /// What the node wants to send, and the decorator has not taken yet.
-    wishes: Vec<MessageSendEvent>,
+    wishes: Vec<(PublicKey, MessageSendEvent)>,
     /// What the node wanted to send, as it came.
     of_node: Originals,
     /// What peers sent and the decorator keeps, as it came.
@@ -58,12 +58,12 @@ impl FarNode {
         let mut tray = lock(&self.tray);
         tray.of_node
             .note(peer, wire::encode(&whole.message), whole.raw);
-        tray.wishes.push(wire::wish(peer, whole.message));
+        tray.wishes.push((peer, wire::wish(peer, whole.message)));
     }
 
-    /// The node wants something else.
-    pub fn wants(&self, event: MessageSendEvent) {
-        lock(&self.tray).wishes.push(event);
+    /// The node wants something else of a peer's connection.
+    pub fn wants(&self, peer: PublicKey, event: MessageSendEvent) {
+        lock(&self.tray).wishes.push((peer, event));
     }
 
     /// From now on a peer's message is looked at; it came like this.
@@ -118,6 +118,8 @@ impl FarNode {
     /// The peer has gone, and what was meant for its connection is void.
     pub fn forget(&self, peer: &PublicKey) {
         let mut tray = lock(&self.tray);
+        // Nobody holds back what is meant for a connection that has ended.
+        tray.wishes.retain(|(to, _)| to != peer);
         tray.of_node.forget(peer);
         tray.of_peers.forget(peer);
         tray.steps.retain(|step| step.peer() != peer);
@@ -137,7 +139,8 @@ impl FarNode {
 
 impl BaseMessageHandler for FarNode {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
-        std::mem::take(&mut lock(&self.tray).wishes)
+        let wishes = std::mem::take(&mut lock(&self.tray).wishes);
+        wishes.into_iter().map(|(_, event)| event).collect()
     }
 
     fn peer_disconnected(&self, _their_node_id: PublicKey) {}
