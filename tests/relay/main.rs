@@ -14,5 +14,6 @@ mod end_to_end {
     mod stale_state;
     mod stock_peer;
 }
+mod mixed;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,9 +12,15 @@ use super::RawMessage;
 
 /// Messages by peer, in order.
 pub(super) struct Originals {
-    peers: BTreeMap<PublicKey, VecDeque<Original>>,
+    peers: BTreeMap<PublicKey, OfPeer>,
     /// So many bytes are kept for a peer. Of what comes then LDK's own writing is handed on.
     most_bytes: usize,
+}
+
+#[derive(Default)]
+struct OfPeer {
+    waiting: VecDeque<Original>,
+    bytes: usize,
 }
 
 struct Original {
@@ -37,10 +43,10 @@ impl Originals {
         as_it_came: Vec<RawMessage>,
     ) {
         let of_peer = self.peers.entry(peer).or_default();
-        let bytes = |raw: &[RawMessage]| raw.iter().map(|raw| raw.payload.len()).sum::<usize>();
-        let held: usize = of_peer.iter().map(|o| bytes(&o.as_it_came)).sum();
-        if held.saturating_add(bytes(&as_it_came)) <= self.most_bytes {
-            of_peer.push_back(Original {
+        let bytes = of_peer.bytes.saturating_add(size(&as_it_came));
+        if bytes <= self.most_bytes {
+            of_peer.bytes = bytes;
+            of_peer.waiting.push_back(Original {
                 as_ldk_writes,
                 as_it_came,
             });
@@ -53,13 +59,17 @@ impl Originals {
             return as_ldk_writes;
         };
         let place = of_peer
+            .waiting
             .iter()
             .position(|original| original.as_ldk_writes == as_ldk_writes);
-        let original = place.and_then(|place| of_peer.remove(place));
-        if of_peer.is_empty() {
+        let Some(original) = place.and_then(|place| of_peer.waiting.remove(place)) else {
+            return as_ldk_writes;
+        };
+        of_peer.bytes = of_peer.bytes.saturating_sub(size(&original.as_it_came));
+        if of_peer.waiting.is_empty() {
             self.peers.remove(peer);
         }
-        original.map_or(as_ldk_writes, |original| original.as_it_came)
+        original.as_it_came
     }
 
     /// Only what these peers sent still waits.
@@ -71,4 +81,8 @@ impl Originals {
     pub fn forget(&mut self, peer: &PublicKey) {
         self.peers.remove(peer);
     }
+}
+
+fn size(messages: &[RawMessage]) -> usize {
+    messages.iter().map(|message| message.payload.len()).sum()
 }
