@@ -376,7 +376,6 @@ impl MessageRelay {
         let _turn = lock(&self.turn);
         let leaving = self.handler.get_and_clear_pending_msg_events();
         self.far.leave(leaving);
-        self.far.keep_only(|peer| self.handler.waiting(peer) > 0);
         self.far.take_steps()
     }
 

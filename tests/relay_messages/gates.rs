@@ -165,7 +165,11 @@ fn the_node_disconnects_after_what_it_has_sent() {
 #[test]
 fn what_was_meant_for_an_earlier_connection_is_void() {
     let bench = Bench::new();
+    let strange = || with_unknown_record(sample(38, CHANNEL), 1);
     bench.connect(peer(), vec![reestablish(CHANNEL, 5, 4)]);
+    bench.say(strange());
+    bench.hear(strange());
+    assert_eq!(bench.steps(), []);
     bench.say(sample(36, CHANNEL));
     bench.hear(sample(36, CHANNEL));
     bench.hear(sample(258, CHANNEL));
@@ -179,12 +183,14 @@ fn what_was_meant_for_an_earlier_connection_is_void() {
             vec![reestablish(CHANNEL, next_local, next_local - 1)],
         );
         bench.hear(sample(38, CHANNEL));
+        bench.say(sample(38, CHANNEL));
     }
     bench.hear(reestablish(CHANNEL, 7, 6));
     let steps = [
         deliver(sample(38, CHANNEL)),
         deliver(reestablish(CHANNEL, 7, 6)),
         send(reestablish(CHANNEL, 7, 6)),
+        send(sample(38, CHANNEL)),
     ];
     assert_eq!(bench.steps(), steps);
 }
@@ -212,7 +218,7 @@ fn after_the_end_of_peer_storage_messages_still_pass() {
 }
 
 #[test]
-fn warnings_are_noted_and_handed_on() {
+fn warnings_are_handed_on() {
     let bench = Bench::new();
     bench.connect(peer(), Vec::new());
     let mut warning = sample(17, CHANNEL);

@@ -105,14 +105,27 @@ fn of_messages_that_wait_few_bytes_are_kept_as_they_came() {
     let (delivered, _) = apart(bench.steps());
     let count = |message: &RawMessage| delivered.iter().filter(|m| *m == message).count();
     assert_eq!((count(&large), count(&plain)), (4, 6));
-    // What is dropped leaves nothing behind.
-    for _ in 0..10 {
-        let mut unknown = large.clone();
-        unknown.payload[..32].copy_from_slice(&UNKNOWN.0);
-        bench.hear(unknown);
-    }
-    bench.hear(large.clone());
-    assert_eq!(bench.steps(), [deliver(large)]);
+}
+
+#[test]
+fn what_is_dropped_is_not_taken_for_what_waits() {
+    let bench = Bench::new();
+    bench.connect(peer(), vec![reestablish(CHANNEL, 5, 4)]);
+    bench.hear(sample(38, CHANNEL));
+    // The node does not speak of this channel yet.
+    bench.hear(with_unknown_record(sample(36, UNKNOWN), 1));
+    bench.say(reestablish(UNKNOWN, 5, 4));
+    assert_eq!(bench.steps(), []);
+    let waits = with_unknown_record(sample(36, UNKNOWN), 2);
+    bench.hear(waits.clone());
+    assert_eq!(bench.steps(), []);
+    bench.hear(reestablish(UNKNOWN, 5, 4));
+    let steps = [
+        deliver(waits),
+        deliver(reestablish(UNKNOWN, 5, 4)),
+        send(reestablish(UNKNOWN, 5, 4)),
+    ];
+    assert_eq!(bench.steps(), steps);
 }
 
 #[test]

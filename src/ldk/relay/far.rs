@@ -106,11 +106,6 @@ impl FarNode {
             .push(RelayStep::Deliver { peer, message });
     }
 
-    /// Only what these peers sent still waits.
-    pub fn keep_only(&self, waits: impl Fn(&PublicKey) -> bool) {
-        lock(&self.tray).of_peers.keep_only(waits);
-    }
-
     pub fn take_steps(&self) -> Vec<RelayStep> {
         std::mem::take(&mut lock(&self.tray).steps)
     }

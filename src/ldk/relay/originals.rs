@@ -2,7 +2,8 @@
 //!
 //! The decorator has what LDK has read: unknown TLV records are not in it. So each message that it may
 //! hold is noted here under what LDK writes again, and found by that when it comes out. Two that are the
-//! same to LDK are of the same channel, so they come out in the order of their coming.
+//! same to LDK are of the same channel, so they come out in the order of their coming. What the decorator
+//! drops later on stays here until the connection ends; so much is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -70,11 +71,6 @@ impl Originals {
             self.peers.remove(peer);
         }
         original.as_it_came
-    }
-
-    /// Only what these peers sent still waits.
-    pub fn keep_only(&mut self, waits: impl Fn(&PublicKey) -> bool) {
-        self.peers.retain(|peer, _| waits(peer));
     }
 
     /// The peer has gone.
