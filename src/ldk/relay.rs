@@ -356,7 +356,7 @@ impl MessageRelay {
     fn note(&self, peer: PublicKey, wish: Wish) {
         match wish {
             Wish::Message(whole) => self.far.wants_to_send(peer, whole),
-            Wish::Event(event) => self.far.wants(peer, event),
+            Wish::Event(event) => self.far.wants(peer, *event),
         }
     }
 
@@ -423,7 +423,7 @@ impl MessageRelay {
 /// What the node wants, before the decorator has heard of it.
 enum Wish {
     Message(Whole),
-    Event(MessageSendEvent),
+    Event(Box<MessageSendEvent>),
 }
 
 /// Reads a message of the node. None: a batch has begun, or goes on.
@@ -448,7 +448,7 @@ fn wish(
     if batches.has_begun(&peer) {
         return Err(RelayError::BreaksBatch { kind });
     }
-    Ok(Some(Wish::Event(event)))
+    Ok(Some(Wish::Event(Box::new(event))))
 }
 
 /// All of the bytes, or it is not what LDK writes.
