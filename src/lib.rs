@@ -53,6 +53,7 @@ extern crate self as ldk_peer_storage;
 pub mod backup;
 pub mod exchange;
 pub mod ldk;
+pub mod lifecycle;
 mod locks;
 pub mod recovery;
 pub mod service;

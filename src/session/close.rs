@@ -187,7 +187,7 @@ async fn ask(
     let reached_by = Instant::now() + longest_dialling(times, stay);
     let claim = observer.claim(peer.node_id, reached_by).await;
     let claim = Arc::new(claim.ok_or(NotReached::OutOfTime)?);
-    let mut insistence = Insistence::new(times, reached_by);
+    let mut insistence = Insistence::new(dialler, reached_by);
     let connection = loop {
         match dialler.connect(&claim, peer, reached_by).await {
             Ok(connection) => break connection,
@@ -232,7 +232,8 @@ async fn come_to_rest(
             Some(last) => last + times.after_reestablish,
             None => connected + times.first_reestablish,
         };
-        if connection.ended_by().is_some() || at > give_up {
+        let is_over = connection.ended_by().is_some() || node.observer.is_stopped();
+        if is_over || at > give_up {
             return Err(NotAsked::NoRest);
         }
         if Instant::now() >= at {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::SocketAddress;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout_at, Instant};
+use tokio::time::Instant;
 
-use super::observer::Claim;
+use super::observer::{Claim, Observer};
 use super::quiet_node::{Connection, QuietNode};
 use super::report::NotReached;
 use super::socket::EndedBy;
@@ -34,16 +34,18 @@ pub(super) struct Dialler {
 /// Tries again, with pauses, where the peer hangs up on us: it may believe in an older connection for
 /// a while.
 pub(super) struct Insistence {
+    observer: Arc<Observer>,
     end: Instant,
     pause: Duration,
     handshakes: usize,
 }
 
 impl Insistence {
-    pub fn new(times: &Times, end: Instant) -> Self {
+    pub fn new(dialler: &Dialler, end: Instant) -> Self {
         Insistence {
+            observer: dialler.node.observer.clone(),
             end,
-            pause: times.retry,
+            pause: dialler.times.retry,
             handshakes: 0,
         }
     }
@@ -59,7 +61,13 @@ impl Insistence {
         if !may_pass || Instant::now() + self.pause >= self.end {
             return Err(error);
         }
-        sleep(self.pause).await;
+        let end = Instant::now() + self.pause;
+        self.observer
+            .within(end, std::future::pending::<()>())
+            .await;
+        if self.observer.is_stopped() {
+            return Err(NotReached::OutOfTime);
+        }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
@@ -80,14 +88,18 @@ impl Dialler {
                 _ => self.times.connect,
             };
             let until = end.min(Instant::now() + patience);
-            let connected = match timeout_at(until, self.reach(address)).await {
-                Ok(Ok(stream)) => self.shake_hands(claim, peer.node_id, stream, until).await,
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(NotReached::TimedOut),
+            let observer = &self.node.observer;
+            let connected = match observer.within(until, self.reach(address)).await {
+                Some(Ok(stream)) => self.shake_hands(claim, peer.node_id, stream, until).await,
+                Some(Err(error)) => Err(error),
+                None => Err(NotReached::TimedOut),
             };
             match connected {
                 Ok(connection) => return Ok(connection),
                 Err(error) => most_telling = most_telling.max(error),
+            }
+            if observer.is_stopped() {
+                return Err(NotReached::OutOfTime);
             }
             if Instant::now() >= end {
                 break;

@@ -217,6 +217,15 @@ impl Session {
         self.node_id
     }
 
+    /// Ends all calls under way as soon as each connection can be left in order, at most
+    /// [`Times::linger`] later, and every later call at once: peers not reached by then are reported as
+    /// [`NotReached::OutOfTime`]. For good; open another session after it. Returns at once.
+    ///
+    /// For an app that goes to background, and before the wallet's own node starts.
+    pub fn stop(&self) {
+        self.visitor.dialler.node.observer.stop();
+    }
+
     /// Asks a peer to close channels. Only on the order of the person: it costs the channels.
     ///
     /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up. `may_ask`

@@ -7,7 +7,12 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
 
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
@@ -27,6 +32,8 @@ use crate::service::{Engine, PeerStorage};
 const MOST_CHANNELS: usize = 256;
 const MOST_ERRORS: usize = 8;
 const MOST_CHARS: usize = 200;
+/// No budget is longer.
+const FAR: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 pub(super) struct Observer {
     inner: PeerStorageHandler<Arc<QuietHandler>>,
@@ -34,6 +41,8 @@ pub(super) struct Observer {
     /// Of the peers that are being visited. Never held while `inner` is called.
     heard: Mutex<BTreeMap<PublicKey, Heard>>,
     changed: Notify,
+    /// The session ends: nobody waits for anything more.
+    stopped: AtomicBool,
     pub orders: CloseOrders,
 }
 
@@ -63,6 +72,7 @@ impl Observer {
             engine: storage.engine().clone(),
             heard: Mutex::default(),
             changed: Notify::new(),
+            stopped: AtomicBool::new(false),
             orders: CloseOrders::default(),
         }
     }
@@ -92,13 +102,42 @@ impl Observer {
         self.note(peer, |heard| *heard = Heard::default());
     }
 
-    /// Looks whenever something may have changed, until there is a result or the time is over.
+    /// Ends all waiting, now and from now on.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.stir();
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Runs a future until the time is over, or the session is stopped.
+    pub async fn within<T>(&self, end: Instant, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(timeout_at(end, future));
+        let never = || None::<()>;
+        let far = Instant::now() + FAR;
+        let mut stopped = pin!(self.until(far, never));
+        poll_fn(|context| {
+            if self.is_stopped() || stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(context).map(Result::ok)
+        })
+        .await
+    }
+
+    /// Looks whenever something may have changed, until there is a result, the time is over, or the
+    /// session is stopped.
     pub async fn until<T>(&self, end: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         loop {
             // Made before the look, so that no change is missed.
             let changed = self.changed.notified();
             if let Some(found) = look() {
                 return Some(found);
+            }
+            if self.is_stopped() {
+                return None;
             }
             if timeout_at(end, changed).await.is_err() {
                 return look();

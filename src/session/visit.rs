@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use tokio::sync::Semaphore;
-use tokio::time::{timeout_at, Instant};
+use tokio::time::Instant;
 
 use super::dial::{Dialler, Insistence};
 use super::observer::Claim;
@@ -68,8 +68,9 @@ impl Visitor {
         work: Work,
         budget: Budget,
     ) -> Result<Visit, NotReached> {
-        let place = timeout_at(budget.work_ends, self.places.acquire()).await;
-        let _place = place.map_err(|_| NotReached::OutOfTime)?;
+        let observer = &self.dialler.node.observer;
+        let place = observer.within(budget.work_ends, self.places.acquire());
+        let _place = place.await.ok_or(NotReached::OutOfTime)?;
         let claim = self.claim(peer.node_id, budget.work_ends).await?;
         let mut visit = self.insist(&claim, peer, budget).await?;
         if work.verify && !visit.verified && visit.delivered {
@@ -93,7 +94,7 @@ impl Visitor {
         peer: &PeerRecord,
         budget: Budget,
     ) -> Result<Visit, NotReached> {
-        let mut insistence = Insistence::new(&self.times, budget.work_ends);
+        let mut insistence = Insistence::new(&self.dialler, budget.work_ends);
         loop {
             match self.visit_once(claim, peer, budget).await {
                 Ok(visit) => return Ok(visit),
@@ -175,7 +176,10 @@ impl Visitor {
     /// Has everything that is due made durable and handed to the connections.
     async fn flush(&self, end: Instant) -> bool {
         let storage = self.storage.clone();
-        let left = end.saturating_duration_since(Instant::now());
+        let left = match self.dialler.node.observer.is_stopped() {
+            true => Duration::ZERO,
+            false => end.saturating_duration_since(Instant::now()),
+        };
         // It waits for a thread of the storage's.
         let flushed = tokio::task::spawn_blocking(move || storage.flush(left));
         flushed.await.unwrap_or(false)

@@ -1,0 +1,47 @@
+//! Why something cannot be done now.
+
+use super::Obstacle;
+use crate::exchange::PastError;
+use crate::service::OpenError;
+use crate::session::SessionError;
+use crate::store::StoreError;
+
+/// Why something was not done. Nothing was lost by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The app is in background, and nothing is open. Again after
+    /// [`on_foreground`](super::Lifecycle::on_foreground).
+    #[error("suspended: the app is in background")]
+    Suspended,
+    /// After [`shutdown`](super::Lifecycle::shutdown). Open another.
+    #[error("it was shut down")]
+    Closed,
+    /// Peers cannot be visited at present.
+    #[error(transparent)]
+    Obstacle(#[from] Obstacle),
+    /// A restore is for a directory that does not know its past.
+    #[error(transparent)]
+    Past(#[from] PastError),
+    /// The data directory. [`StoreError::Inaccessible`] (the device was not unlocked since it started)
+    /// and [`StoreError::Locked`] (another process has it) pass; it is tried again at the next call.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    /// The system gave no thread, or the like. It is tried again at the next call.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+impl From<OpenError> for Unavailable {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => Unavailable::Storage(error),
+            other => Unavailable::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<SessionError> for Unavailable {
+    fn from(error: SessionError) -> Self {
+        Unavailable::Failed(error.to_string())
+    }
+}
