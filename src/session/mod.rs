@@ -226,6 +226,12 @@ impl Session {
         self.visitor.dialler.node.observer.stop();
     }
 
+    /// The same without good manners: connections are cut, and what calls had to tell is lost.
+    pub(crate) fn cut(&self) {
+        self.stop();
+        self.runtime.cut();
+    }
+
     /// Asks a peer to close channels. Only on the order of the person: it costs the channels.
     ///
     /// Takes as long as it takes to connect, plus `stay`, or less where the peer hangs up. `may_ask`

@@ -1,11 +1,14 @@
 //! A thread with a tokio runtime of the session's own, so that plain Rust can call it.
 
 use std::future::Future;
-use std::sync::mpsc;
+use std::sync::{mpsc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::locks::lock;
 
 /// How much longer than its budget a call may take, if the machine is slow.
 const SLACK: Duration = Duration::from_millis(500);
@@ -14,6 +17,8 @@ pub(super) struct Runtime {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// What is being run; none: nothing is run any more.
+    running: Mutex<Option<Vec<AbortHandle>>>,
 }
 
 impl Runtime {
@@ -36,11 +41,12 @@ impl Runtime {
             handle,
             stop: Some(stop),
             thread: Some(thread.spawn(run)?),
+            running: Mutex::new(Some(Vec::new())),
         })
     }
 
     /// Runs a future and waits for it, also where the caller is a thread of another runtime. None: it
-    /// took longer than the budget, and was dropped, or it has panicked.
+    /// took longer than the budget, and was dropped, or was cut, or it has panicked.
     pub fn run<T: Send + 'static>(
         &self,
         budget: Duration,
@@ -50,9 +56,22 @@ impl Runtime {
         let task = self.handle.spawn(async move {
             let _ = sender.send(future.await);
         });
+        match &mut *lock(&self.running) {
+            Some(running) => {
+                running.retain(|task| !task.is_finished());
+                running.push(task.abort_handle());
+            }
+            None => task.abort(),
+        }
         let result = receiver.recv_timeout(budget.saturating_add(SLACK));
         task.abort();
         result.ok()
+    }
+
+    /// Drops everything that is being run, and whatever comes later.
+    pub fn cut(&self) {
+        let running = lock(&self.running).take();
+        running.iter().flatten().for_each(AbortHandle::abort);
     }
 }
 

@@ -176,13 +176,11 @@ impl Visitor {
     /// Has everything that is due made durable and handed to the connections.
     async fn flush(&self, end: Instant) -> bool {
         let storage = self.storage.clone();
-        let left = match self.dialler.node.observer.is_stopped() {
-            true => Duration::ZERO,
-            false => end.saturating_duration_since(Instant::now()),
-        };
+        let left = end.saturating_duration_since(Instant::now());
         // It waits for a thread of the storage's.
         let flushed = tokio::task::spawn_blocking(move || storage.flush(left));
-        flushed.await.unwrap_or(false)
+        let flushed = self.dialler.node.observer.within(end, flushed).await;
+        flushed.is_some_and(|flushed| flushed.unwrap_or(false))
     }
 
     /// How far the connection has come, or had come before the peer hung up.
