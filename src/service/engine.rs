@@ -79,6 +79,8 @@ pub(crate) struct Engine {
     stamps: Mutex<DurableStamps>,
     source: RwLock<Option<Arc<dyn WalletSource>>>,
     waker: RwLock<Option<Arc<dyn Fn() + Send + Sync>>>,
+    /// Called whenever the worker has done something, and so the status may have changed.
+    bell: RwLock<Option<Arc<dyn Fn() + Send + Sync>>>,
     spend_guard: SpendGuard,
 }
 
@@ -106,6 +108,7 @@ impl Engine {
             stamps: Mutex::default(),
             source: RwLock::default(),
             waker: RwLock::default(),
+            bell: RwLock::default(),
             spend_guard,
         }
     }
@@ -376,6 +379,10 @@ impl Engine {
         *write(&self.waker) = Some(waker);
     }
 
+    pub fn set_bell(&self, bell: Arc<dyn Fn() + Send + Sync>) {
+        *write(&self.bell) = Some(bell);
+    }
+
     /// Why nothing can be written at present.
     pub fn failure(&self) -> Option<StoreError> {
         lock(&self.desk).failure.clone()
@@ -429,6 +436,7 @@ impl Engine {
         self.spend_guard.node_has_gone();
         *write(&self.source) = None;
         *write(&self.waker) = None;
+        *write(&self.bell) = None;
     }
 
     /// Takes the live state of this moment.

@@ -186,6 +186,12 @@ impl PeerStorage {
         self.engine.set_waker(Arc::new(waker));
     }
 
+    /// What to call when the status may have changed or an event was added. On a thread of this project
+    /// that holds no lock; it has to return at once.
+    pub(crate) fn set_bell(&self, bell: impl Fn() + Send + Sync + 'static) {
+        self.engine.set_bell(Arc::new(bell));
+    }
+
     /// The wallet's state has changed: call it on `ChannelPending`, `ChannelReady`, `ChannelClosed`
     /// and `SpendableOutputs`, after a sweep, and when an address of a peer has changed. Cheap; calls
     /// are coalesced.

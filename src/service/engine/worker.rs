@@ -57,6 +57,10 @@ impl Engine {
                 }
             }
             self.no_longer_busy();
+            let bell = read(&self.bell).clone();
+            if let Some(bell) = bell {
+                survive("the bell failed", || bell());
+            }
         }
     }
 
