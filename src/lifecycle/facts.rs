@@ -13,6 +13,8 @@ pub struct Facts {
     pub holds: u32,
     /// The wallet's own node runs, where that is another than ours.
     pub host_node_runs: bool,
+    /// The app was told that this node may start, and has not said yet whether it did.
+    pub host_node_may_run: bool,
     /// Calls that the system gave the app time for in the background: until when the last of them may
     /// keep anything alive.
     pub background_until: Option<Time>,
@@ -28,7 +30,8 @@ pub enum Obstacle {
     /// The device has no network.
     #[error("there is no network")]
     NoNetwork,
-    /// The wallet's own node runs: two connections of one identity throw each other out.
+    /// The wallet's own node runs, or was allowed to start: two connections of one identity throw each
+    /// other out.
     #[error("the wallet's own node runs")]
     HostNodeRuns,
     /// A payment is in flight, or expected: its connection must not be thrown out.
@@ -39,7 +42,7 @@ pub enum Obstacle {
 impl Facts {
     /// What keeps us from visiting peers. One that lasts longer comes first.
     pub fn obstacle(&self) -> Option<Obstacle> {
-        if self.host_node_runs {
+        if self.host_node_runs || self.host_node_may_run {
             Some(Obstacle::HostNodeRuns)
         } else if !self.network {
             Some(Obstacle::NoNetwork)

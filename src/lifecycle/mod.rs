@@ -30,36 +30,68 @@
 //! All calls may be made from any thread. Facts and reports return at once; bounded calls block. While
 //! suspended there is no thread.
 
+mod bell;
+mod call;
+mod calls;
+mod check;
 mod config;
+mod driver;
 mod facts;
+mod hold;
+mod pass;
 mod report;
 mod reported;
+mod schedule;
+mod shared;
+mod state;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
 mod unavailable;
+mod visit;
 mod wanted;
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lightning::sign::{EntropySource, NodeSigner};
 
+pub use bell::Subscription;
 pub use config::{AutoSync, LifecycleConfig};
 pub use facts::Obstacle;
+pub use hold::Hold;
 pub use report::{
     BackgroundReport, LifeState, NodeStart, PassReport, ShutdownReport, Status, WhyUnknown,
 };
 pub use reported::WalletReport;
+pub use shared::OpenStorage;
 pub use unavailable::Unavailable;
 
 use crate::backup::{ChannelIds, PeerRecord};
-use crate::service::{OpenError, PeerStorage};
-use crate::session::{RestoreOutcome, Session, SessionReport, Work};
+use crate::locks::write;
+use crate::service::{self, OpenError, PeerStorage, SystemClock};
+use crate::session::{RestoreOutcome, Session, SessionConfig, SessionReport, Work};
+use facts::Facts;
+use shared::{Opener, Shared};
+use state::State;
 
 /// One wallet's peer storage, over the life of its app. Clones share it; with the last one everything
 /// is closed, without waiting for what is due: call [`shutdown`](Self::shutdown) before.
 #[derive(Clone)]
-pub struct Lifecycle(Arc<()>);
+pub struct Lifecycle {
+    shared: Arc<Shared>,
+    _last: Arc<Last>,
+}
+
+/// Dropped with the last clone. Drop does not block: what is open is closed by the driver.
+struct Last(Arc<Shared>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        calls::abandon(&self.0);
+    }
+}
 
 impl Lifecycle {
     /// Opens the data directory, visible or not: what is wrong with it shows now. Then goes where the
@@ -68,67 +100,80 @@ impl Lifecycle {
     where
         K: NodeSigner + EntropySource + Send + Sync + 'static,
     {
-        let _ = (config, keys);
-        todo!()
+        let clock = config.storage.clock.clone();
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let opener = opener(config.storage, config.session, keys);
+        let storage = (opener.storage)()?;
+        let facts = Facts {
+            visible: config.visible,
+            network: config.network,
+            ..Facts::default()
+        };
+        let state = State::new(facts, config.sync, storage.clone());
+        let shared = Shared::new(opener, clock, config.linger, state);
+        driver::prepare(&shared, &storage);
+        shared.change(|state, now| state.schedule.resumed(now));
+        let last = Arc::new(Last(shared.clone()));
+        Ok(Lifecycle {
+            shared,
+            _last: last,
+        })
     }
 
     /// The app is on the screen. Whatever was open before a suspension is opened anew, and every peer
     /// is visited: old connections and clocks are not believed.
     pub fn on_foreground(&self) {
-        todo!()
+        self.shared.change(|state, now| state.came_back(now));
     }
 
     /// The device has a network, or has lost it.
     pub fn on_network_changed(&self, available: bool) {
-        let _ = available;
-        todo!()
+        self.shared
+            .change(|state, now| state.network_is(now, available));
     }
 
     /// The wallet's own node runs, or has stopped. While it runs no peer is visited: two connections of
     /// one identity throw each other out. Say it before the node starts, and after it has stopped.
     pub fn on_host_node_changed(&self, runs: bool) {
-        let _ = runs;
-        todo!()
+        self.shared
+            .change(|state, now| state.host_node_is(now, runs));
     }
 
     /// A payment is in flight, or expected: until the hold is dropped no peer is visited, and in
     /// background all stays open as long as the budget lasts.
     pub fn hold(&self) -> Hold {
-        todo!()
+        Hold::new(&self.shared)
     }
 
     /// The wallet as it is now. Kept in memory over suspensions, and given to the storage at once where
     /// it is open.
     pub fn report_wallet(&self, report: WalletReport) {
-        let _ = report;
-        todo!()
+        let reported = &self.shared.reported;
+        reported.wallet(report, || self.shared.peek());
+        self.shared.change(|state, now| state.wallet_changed(now));
     }
 
     /// The chain has this height, in blocks. Without it nothing that is kept for peers expires.
     pub fn report_tip(&self, height: u32) {
-        let _ = height;
-        todo!()
+        self.shared.reported.height(height, || self.shared.peek());
     }
 
     /// The outputs of a channel are swept and buried: it leaves the backup. Durable on return.
     pub fn channel_swept(&self, ids: ChannelIds) -> Result<(), Unavailable> {
-        let _ = ids;
-        todo!()
+        self.durably(|storage| storage.channel_resolved(ids))
     }
 
     /// The app was left. Pushes what is due (unless an obstacle stands), then closes everything. Returns
     /// when nothing runs any more, or when the budget (and at most a second) is over, or when the app is
     /// visible again.
     pub fn on_background(&self, budget: Duration) -> BackgroundReport {
-        let _ = budget;
-        todo!()
+        calls::on_background(&self.shared, budget)
     }
 
     /// Visits all peers, reads back, pushes what is due; then, where the app is not visible, closes
     /// everything. For the system's schedulers (BGTaskScheduler, JobScheduler, WorkManager).
     pub fn run_background_pass(&self, budget: Duration) -> PassReport {
-        let _ = budget;
-        todo!()
+        calls::run_background_pass(&self.shared, budget)
     }
 
     /// Asks the peers whether this device's channel state is current, and ends all connections, so that
@@ -138,8 +183,7 @@ impl Lifecycle {
     /// Call [`report_wallet`](Self::report_wallet) before. Answers at once where there is no network.
     /// Three seconds are a good budget.
     pub fn check_before_node_start(&self, budget: Duration) -> NodeStart {
-        let _ = budget;
-        todo!()
+        calls::check_before_node_start(&self.shared, budget)
     }
 
     /// Visits these peers; see [`Session::run`].
@@ -149,8 +193,7 @@ impl Lifecycle {
         work: Work,
         budget: Duration,
     ) -> Result<SessionReport, Unavailable> {
-        let _ = (peers, work, budget);
-        todo!()
+        calls::sync_with_peers(&self.shared, peers, work, budget)
     }
 
     /// Reads back from these peers and those that their backups name; see [`Session::restore`]. It is
@@ -160,8 +203,7 @@ impl Lifecycle {
         peers: &[PeerRecord],
         budget: Duration,
     ) -> Result<RestoreOutcome, Unavailable> {
-        let _ = (peers, budget);
-        todo!()
+        calls::restore(&self.shared, peers, budget)
     }
 
     /// Runs something over a session, such as [`Recovery::step`](crate::Recovery::step), while no
@@ -171,8 +213,7 @@ impl Lifecycle {
         &self,
         run: impl FnOnce(&PeerStorage, &Session) -> R,
     ) -> Result<R, Unavailable> {
-        let _ = run;
-        todo!()
+        calls::with_session(&self.shared, run)
     }
 
     /// Runs something on the storage; what it has changed is durable on return.
@@ -181,41 +222,49 @@ impl Lifecycle {
     /// [`Unavailable::Suspended`] or [`Unavailable::Storage`] also where it ran, but may not have become
     /// durable before everything was closed: do it again later.
     pub fn durably<R>(&self, run: impl FnOnce(&PeerStorage) -> R) -> Result<R, Unavailable> {
-        let _ = run;
-        todo!()
+        calls::durably(&self.shared, run)
     }
 
     /// Pushes what is due, and closes everything for good. Later calls get [`Unavailable::Closed`];
     /// calling this again is no error.
     pub fn shutdown(&self, budget: Duration) -> ShutdownReport {
-        let _ = budget;
-        todo!()
+        calls::shutdown(&self.shared, budget)
     }
 
     /// The storage, while it is open. Keep it for one thing to do, not longer: going to background
     /// waits for it, as long as the budget allows. Where the app has just become visible this waits for
     /// the opening (some milliseconds).
     pub fn storage(&self) -> Result<OpenStorage, Unavailable> {
-        todo!()
+        self.shared.storage()
     }
 
     /// Which opening of the storage this is: a number that rises. None: nothing is open. Whoever holds
     /// something that was made of a storage (a message relay) makes it anew when this has changed.
     pub fn opening(&self) -> Option<u64> {
-        todo!()
+        self.shared.state().opening()
     }
 
     /// What is called when messages wait to be sent through a message relay, on a thread of ours. Kept
     /// over suspensions; while a session runs, which has no relay beside it, it is not called. See
     /// [`PeerStorage::set_waker`].
     pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
-        let _ = waker;
-        todo!()
+        let waker: shared::Waker = Arc::new(waker);
+        let before = write(&self.shared.waker).replace(waker);
+        drop(before);
+    }
+
+    /// A clock that is not the system's was moved: what is due by it is done now.
+    #[doc(hidden)]
+    pub fn clock_moved(&self) {
+        if let Some(storage) = self.shared.peek() {
+            storage.clock_moved();
+        }
+        self.shared.notify();
     }
 
     /// How things stand; while nothing is open, as they stood last.
     pub fn status(&self) -> Status {
-        todo!()
+        calls::status(&self.shared)
     }
 
     /// Calls `changed` soon after the status has changed or an event was added, and once for the
@@ -223,8 +272,7 @@ impl Lifecycle {
     /// [`PeerStorage::next_event`] then. Rings collapse. It is called on a thread of ours that holds no
     /// lock, one call at a time, and may call anything here, bounded calls too.
     pub fn subscribe(&self, changed: impl Fn() + Send + Sync + 'static) -> Subscription {
-        let _ = changed;
-        todo!()
+        self.shared.bell.subscribe(Arc::new(changed))
     }
 }
 
@@ -234,36 +282,28 @@ impl fmt::Debug for Lifecycle {
     }
 }
 
-/// An open storage. While it is held, nothing is closed before the end of the budget; then it is closed
-/// all the same.
-pub struct OpenStorage {
-    storage: PeerStorage,
-}
-
-impl OpenStorage {
-    /// Which opening it is: see [`Lifecycle::opening`].
-    pub fn opening(&self) -> u64 {
-        todo!()
+/// Opens the storage and the session again and again: each time with a new look at the clock, unless it
+/// is the host's.
+fn opener<K>(storage: service::Config, session: SessionConfig, keys: Arc<K>) -> Opener
+where
+    K: NodeSigner + EntropySource + Send + Sync + 'static,
+{
+    let signer = keys.clone();
+    let open_storage = move || {
+        let config = service::Config {
+            data_dir: storage.data_dir.clone(),
+            network: storage.network,
+            storage: storage.storage.clone(),
+            padding: storage.padding,
+            monitors: storage.monitors,
+            clock: storage.clock.clone(),
+        };
+        PeerStorage::open(config, &*signer)
+    };
+    let open_session =
+        move |storage: PeerStorage| Session::open(storage, keys.clone(), session.clone());
+    Opener {
+        storage: Box::new(open_storage),
+        session: Box::new(open_session),
     }
-}
-
-impl Deref for OpenStorage {
-    type Target = PeerStorage;
-
-    fn deref(&self) -> &PeerStorage {
-        &self.storage
-    }
-}
-
-/// A payment is in flight, or expected. Dropping it ends that.
-#[must_use = "dropping it ends the hold"]
-pub struct Hold(());
-
-/// A subscription. Dropping it ends it.
-#[must_use = "dropping it ends the subscription"]
-pub struct Subscription(());
-
-impl Subscription {
-    /// Ends it. A call under way may still be going on.
-    pub fn cancel(&self) {}
 }

@@ -14,6 +14,8 @@ pub struct Status {
     pub obstacle: Option<Obstacle>,
     /// Why nothing is open although the app wants it. It is tried again at the next call.
     pub trouble: Option<Unavailable>,
+    /// Peers are being visited.
+    pub visiting: bool,
     /// Whether the wallet has been reported since the process started. Until then nothing is compared.
     pub wallet_reported: bool,
     /// When peers were last visited, and what came of each.

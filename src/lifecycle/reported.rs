@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use bitcoin::secp256k1::PublicKey;
 use lightning::sign::SpendableOutputDescriptor;
 
+use super::shared::OpenStorage;
 use crate::backup::{ChannelRecord, MonitorRecord, PeerRecord};
 use crate::exchange::WalletState;
 use crate::locks::lock;
@@ -66,26 +67,30 @@ impl Reported {
     }
 
     /// Keeps a report, and gives it to the storage if one is open.
-    pub fn wallet(self: &Arc<Self>, report: WalletReport, storage: Option<&PeerStorage>) {
+    pub fn wallet(
+        self: &Arc<Self>,
+        report: WalletReport,
+        open: impl FnOnce() -> Option<OpenStorage>,
+    ) {
         let _in_order = lock(&self.applying);
         let is_first = lock(&self.wallet).replace(Arc::new(report)).is_none();
-        match storage {
-            Some(storage) if is_first => self.give_wallet(storage),
-            Some(storage) => self.renew_wallet(storage),
+        match open() {
+            Some(storage) if is_first => self.give_wallet(&storage),
+            Some(storage) => self.renew_wallet(&storage),
             None => {}
         }
     }
 
-    pub fn height(&self, height: u32, storage: Option<&PeerStorage>) {
+    pub fn height(&self, height: u32, open: impl FnOnce() -> Option<OpenStorage>) {
         let _in_order = lock(&self.applying);
         *lock(&self.height) = Some(height);
-        if let Some(storage) = storage {
+        if let Some(storage) = open() {
             storage.height_changed(height);
         }
     }
 
-    /// Gives everything to a storage that was just opened; `publish` is called before any further
-    /// report is taken. Before the first report nothing is attached: a list that is not there yet is not
+    /// Gives everything to a storage that was just opened, and has `publish` open it to others before
+    /// any further report is taken. Before the first report nothing is attached: a list that is not there yet is not
     /// an empty list.
     pub fn give_all<R>(self: &Arc<Self>, storage: &PeerStorage, publish: impl FnOnce() -> R) -> R {
         let _in_order = lock(&self.applying);

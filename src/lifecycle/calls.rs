@@ -1,0 +1,251 @@
+//! The calls that take a budget.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Deadline;
+use super::check;
+use super::pass::{known_peers, visit};
+use super::shared::Shared;
+use super::state::{Place, State};
+use super::visit::Visit;
+use super::{
+    BackgroundReport, NodeStart, PassReport, ShutdownReport, Status, Unavailable, WhyUnknown,
+};
+use crate::backup::PeerRecord;
+use crate::exchange::Time;
+use crate::service::PeerStorage;
+use crate::session::{RestoreOutcome, Session, SessionReport, Work};
+
+/// What is to be durable, or waits for a session that is just ending, has so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A call under way: as long as it lasts, things may be open in background.
+struct Call<'a> {
+    shared: &'a Arc<Shared>,
+    id: u64,
+    deadline: Deadline,
+}
+
+impl<'a> Call<'a> {
+    /// `at_work`: it has something of its own to do, up to [`done`](Call::done).
+    fn begin(
+        shared: &'a Arc<Shared>,
+        budget: Duration,
+        at_work: bool,
+        change: impl FnOnce(&mut State, Time, Deadline),
+    ) -> Call<'a> {
+        shared.change(|state, now| {
+            let deadline = Deadline::new(now, budget);
+            let id = state.calls.begin(deadline, at_work);
+            change(state, now, deadline);
+            Call {
+                shared,
+                id,
+                deadline,
+            }
+        })
+    }
+
+    fn done(&self) {
+        self.shared.adjust(|state, _| state.calls.done(self.id));
+    }
+
+    /// What is left of the time to work in.
+    fn left(&self) -> Duration {
+        self.deadline.work_until.since(self.shared.now())
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.shared.adjust(|state, _| state.calls.end(self.id));
+    }
+}
+
+pub(super) fn on_background(shared: &Arc<Shared>, budget: Duration) -> BackgroundReport {
+    let call = Call::begin(shared, budget, false, |state, now, deadline| {
+        state.was_left(now, deadline, shared.linger);
+    });
+    let suspended = shared.wait_for_rest(call.deadline);
+    let state = shared.state();
+    let report = BackgroundReport {
+        drained: state.drained && state.complete,
+        suspended,
+        visible_again: state.facts.visible,
+        obstacle: state.facts.obstacle(),
+        status: status_of(shared, &state),
+    };
+    drop(state);
+    report
+}
+
+pub(super) fn run_background_pass(shared: &Arc<Shared>, budget: Duration) -> PassReport {
+    let call = Call::begin(shared, budget, true, |state, _, _| {
+        // What comes to be due from now on is due again.
+        state.drained = true;
+        state.complete = false;
+    });
+    let session = shared
+        .storage_by(call.deadline.work_until)
+        .and_then(|storage| {
+            let peers = known_peers(shared, &storage);
+            let pass = visit(shared, &storage, &peers, Work::default(), call.left());
+            let flushed = storage.on_background(call.left());
+            shared.state().complete = flushed.complete;
+            pass
+        });
+    if session.is_err() {
+        shared.state().drained = false;
+    }
+    call.done();
+    let suspended = shared.wait_for_rest(call.deadline);
+    let state = shared.state();
+    let report = PassReport {
+        session,
+        drained: state.complete,
+        suspended,
+        status: status_of(shared, &state),
+    };
+    drop(state);
+    report
+}
+
+pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) -> NodeStart {
+    let call = Call::begin(shared, budget, true, |state, _, _| {
+        state.facts.host_node_may_run = false;
+    });
+    let storage = shared.storage_by(call.deadline.work_until);
+    let (storage, answer) = match storage {
+        Ok(storage) => {
+            let asked = check::ask(shared, &storage, call.left());
+            (Some(storage), asked)
+        }
+        Err(error) => (None, Err(WhyUnknown::Unavailable(error))),
+    };
+    // From here on no visit begins; then none is left.
+    shared.change(|state, _| state.facts.host_node_may_run = !state.is_shut_down());
+    end_sessions(shared, call.deadline);
+    let alarms = storage.as_deref().map(check::holding).unwrap_or_default();
+    let answer = match answer {
+        _ if !alarms.is_empty() => {
+            shared.change(|state, _| state.facts.host_node_may_run = false);
+            NodeStart::DoNotStart { alarms }
+        }
+        Ok(()) => NodeStart::SafeToStart,
+        Err(why) => NodeStart::Unknown(why),
+    };
+    drop(storage);
+    call.done();
+    shared.wait_for_rest(call.deadline);
+    answer
+}
+
+/// Waits until no session is left. Without a network nothing can be ended in order.
+fn end_sessions(shared: &Arc<Shared>, deadline: Deadline) {
+    let mut state = shared.state();
+    while state.has_session() {
+        let now = shared.now();
+        let cut = !state.facts.network || now >= deadline.cut_at;
+        if cut {
+            state.cut_session(now);
+        }
+        if now >= deadline.over {
+            return;
+        }
+        let next = if cut { deadline.over } else { deadline.cut_at };
+        state = shared.wait(state, Some(next));
+    }
+}
+
+pub(super) fn sync_with_peers(
+    shared: &Arc<Shared>,
+    peers: &[PeerRecord],
+    work: Work,
+    budget: Duration,
+) -> Result<SessionReport, Unavailable> {
+    let began = shared.now();
+    let storage = shared.storage_by(began.after(budget))?;
+    let left = budget.saturating_sub(shared.now().since(began));
+    visit(shared, &storage, peers, work, left)
+}
+
+pub(super) fn restore(
+    shared: &Arc<Shared>,
+    peers: &[PeerRecord],
+    budget: Duration,
+) -> Result<RestoreOutcome, Unavailable> {
+    let began = shared.now();
+    let end = began.after(budget);
+    let storage = shared.storage_by(end)?;
+    let visit = Visit::begin(shared, &storage, end)?;
+    let left = end.since(shared.now());
+    Ok(visit.session().restore(peers, left)?)
+}
+
+pub(super) fn with_session<R>(
+    shared: &Arc<Shared>,
+    run: impl FnOnce(&PeerStorage, &Session) -> R,
+) -> Result<R, Unavailable> {
+    let storage = shared.storage()?;
+    let visit = Visit::begin(shared, &storage, shared.now().after(PATIENCE))?;
+    Ok(run(&storage, visit.session()))
+}
+
+pub(super) fn durably<R>(
+    shared: &Arc<Shared>,
+    run: impl FnOnce(&PeerStorage) -> R,
+) -> Result<R, Unavailable> {
+    let storage = shared.storage()?;
+    let result = run(&storage);
+    let written = storage.engine().settle(PATIENCE);
+    // At the end of a budget it is closed beneath us, and takes nothing any more.
+    let is_open = storage.is_in(&shared.state().place);
+    match storage.engine().failure() {
+        _ if !is_open => Err(Unavailable::Suspended),
+        Some(error) => Err(error.into()),
+        None if !written => Err(Unavailable::Failed(
+            "nothing was written in time".to_owned(),
+        )),
+        None => Ok(result),
+    }
+}
+
+pub(super) fn shutdown(shared: &Arc<Shared>, budget: Duration) -> ShutdownReport {
+    let call = Call::begin(shared, budget, false, |state, _, deadline| {
+        state.shut_down(deadline);
+    });
+    let closed = shared.wait_for_rest(call.deadline);
+    let state = shared.state();
+    let report = ShutdownReport {
+        drained: state.drained && state.complete,
+        closed,
+        status: status_of(shared, &state),
+    };
+    drop(state);
+    report
+}
+
+/// Nobody is left who could call anything, or wait for what is due.
+pub(super) fn abandon(shared: &Arc<Shared>) {
+    shared.change(|state, now| state.shut_down(Deadline::none(now)));
+}
+
+pub(super) fn status(shared: &Arc<Shared>) -> Status {
+    status_of(shared, &shared.state())
+}
+
+fn status_of(shared: &Arc<Shared>, state: &State) -> Status {
+    Status {
+        state: state.life_state(shared.now()),
+        obstacle: state.facts.obstacle(),
+        trouble: state.trouble.clone(),
+        visiting: state.has_session(),
+        wallet_reported: shared.reported.is_known(),
+        last_session: state.last_session.clone(),
+        storage: match &state.place {
+            Place::Open(open) => open.storage.status(),
+            _ => state.last_status.clone(),
+        },
+    }
+}

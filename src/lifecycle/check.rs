@@ -1,0 +1,51 @@
+//! Whether the wallet's own node may start on the state that it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pass::{known_peers, visit};
+use super::shared::{OpenStorage, Shared};
+use super::WhyUnknown;
+use crate::exchange::Alarm;
+use crate::service::PeerStorage;
+use crate::session::{Returned, Work};
+
+/// What holds all channels.
+pub(super) fn holding(storage: &PeerStorage) -> Vec<Alarm> {
+    let mut alarms = storage.alarms();
+    alarms.retain(|alarm| alarm.kind.holds());
+    alarms
+}
+
+/// Asks all peers. Ok: at least one has returned a backup. Whether it raised an alarm is another question.
+pub(super) fn ask(
+    shared: &Arc<Shared>,
+    storage: &OpenStorage,
+    budget: Duration,
+) -> Result<(), WhyUnknown> {
+    if !shared.reported.is_known() {
+        return Err(WhyUnknown::NotReported);
+    }
+    let unavailable = WhyUnknown::Unavailable;
+    let obstacle = shared.state().facts.obstacle();
+    if let Some(obstacle) = obstacle {
+        return Err(unavailable(obstacle.into()));
+    }
+    // What is known already needs no asking.
+    if !holding(storage).is_empty() {
+        return Ok(());
+    }
+    let peers = known_peers(shared, storage);
+    if peers.is_empty() {
+        return Err(WhyUnknown::NoPeers);
+    }
+    let report = visit(shared, storage, &peers, Work::default(), budget).map_err(unavailable)?;
+    let visits = || report.peers.iter().flat_map(|peer| &peer.outcome);
+    if visits().any(|visit| matches!(visit.returned, Returned::Backup(_))) {
+        return Ok(());
+    }
+    match visits().next() {
+        Some(_) => Err(WhyUnknown::NothingReturned),
+        None => Err(WhyUnknown::NobodyReached),
+    }
+}
