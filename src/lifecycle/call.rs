@@ -85,6 +85,13 @@ impl Calls {
         self.calls.values().any(|call| call.at_work)
     }
 
+    /// The system takes its time back: none has any longer.
+    pub fn cut(&mut self, over: Deadline) {
+        for call in self.calls.values_mut() {
+            call.deadline = over;
+        }
+    }
+
     /// The latest of all.
     pub fn deadline(&self) -> Option<Deadline> {
         let deadlines = self.calls.values().map(|call| call.deadline);

@@ -65,6 +65,9 @@ impl Drop for Call<'_> {
 
 pub(super) fn on_background(shared: &Arc<Shared>, budget: Duration) -> BackgroundReport {
     let call = Call::begin(shared, budget, false, |state, now, deadline| {
+        if budget.is_zero() {
+            state.calls.cut(deadline);
+        }
         state.was_left(now, deadline, shared.linger);
     });
     let suspended = shared.wait_for_rest(call.deadline);

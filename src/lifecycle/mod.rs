@@ -166,6 +166,8 @@ impl Lifecycle {
     /// The app was left. Pushes what is due (unless an obstacle stands), then closes everything. Returns
     /// when nothing runs any more, or when the budget (and at most a second) is over, or when the app is
     /// visible again.
+    ///
+    /// A budget of zero says that the system takes its time back: all calls under way end now.
     pub fn on_background(&self, budget: Duration) -> BackgroundReport {
         calls::on_background(&self.shared, budget)
     }
