@@ -1,5 +1,6 @@
 //! The project's commands, so that a developer and CI type the same: `cargo xtask help`.
 
+mod bindings;
 mod fuzz;
 mod ldk_node;
 mod native;
@@ -14,6 +15,7 @@ const HELP: &str = "\
 cargo xtask test                            all tests, and Bitcoin Core's word on their chains
 cargo xtask ldk-node                        of these, those with a real ldk-node
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
+cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
 cargo xtask bench [arguments of cargo bench]
 cargo xtask help";
 
@@ -36,6 +38,13 @@ fn dispatch(args: &[String]) -> Outcome {
         "test" if rest.is_empty() => test::test(),
         "ldk-node" if rest.is_empty() => ldk_node::test(None),
         "fuzz" => fuzz::fuzz(&fuzz::Options::parse(rest)?),
+        "bindings" => {
+            let made = bindings::bindings(&bindings::Options::parse(rest)?)?;
+            println!("library: {}", made.library.display());
+            println!("Kotlin:  {}", made.kotlin.display());
+            println!("Swift:   {}", made.swift.display());
+            Ok(())
+        }
         "bench" => step("benches", || run(cargo().arg("bench").args(rest))),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

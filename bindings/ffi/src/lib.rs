@@ -1,0 +1,45 @@
+//! [`ldk_peer_storage`] for Kotlin and Swift, by UniFFI: the app's lifecycle in, backups at its peers out.
+//!
+//! Conversions and nothing else: what happens is in the core ([`ldk_peer_storage::lifecycle`]). The
+//! documentation of each item becomes that of the Kotlin and Swift ones, so it names no Rust.
+//!
+//! * `peer_storage` the object that an app opens; `secret` from the seed to its identity; `config`;
+//! * `wallet`, `monitors` what the app reports; `status`, `alarms`, `events`, `reports`, `visits` what it is told;
+//! * `recovery` (with `recovery_plan`, `recovery_progress`, `recovery_events`), `chain` from a restored backup to
+//!   swept coins;
+//! * `relay` for a node whose messages can be hooked;
+//! * `runtime` on which threads work is done; `callbacks`, `subscriptions`, `logging` on which the app is called;
+//! * `errors`; `parse` what is checked before anything behind it sees it.
+//!
+//! `bindings/api.txt` lists all of it; `cargo xtask bindings` generates Kotlin and Swift.
+
+// UniFFI's scaffolding is full of it; nothing written here is.
+#![allow(unsafe_code)]
+
+pub mod alarms;
+pub mod callbacks;
+pub mod chain;
+pub mod config;
+pub mod errors;
+pub mod events;
+pub mod logging;
+pub mod monitors;
+mod parse;
+pub mod peer_storage;
+pub mod recovery;
+pub mod recovery_events;
+pub mod recovery_plan;
+pub mod recovery_progress;
+pub mod relay;
+pub mod reports;
+mod runtime;
+pub mod secret;
+pub mod status;
+pub mod subscriptions;
+pub mod visits;
+pub mod wallet;
+
+pub use callbacks::CallbackError;
+pub use peer_storage::PeerStorage;
+
+uniffi::setup_scaffolding!("peer_storage");
