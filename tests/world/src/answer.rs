@@ -1,0 +1,32 @@
+//! What a command is answered with.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use serde_json::{json, Map, Value};
+
+/// `{"ok": true, ...}` with what the command tells, or `{"ok": false, "error": ...}` with the words of
+/// its panic.
+pub fn to(command: impl FnOnce() -> Value) -> Value {
+    match catch_unwind(AssertUnwindSafe(command)) {
+        Ok(told) => ok(told),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            failed(text.unwrap_or("it panicked"))
+        }
+    }
+}
+
+/// The command was not carried out.
+pub fn failed(error: &str) -> Value {
+    json!({ "ok": false, "error": error })
+}
+
+fn ok(told: Value) -> Value {
+    let mut answer = Map::new();
+    answer.insert("ok".to_owned(), true.into());
+    if let Value::Object(told) = told {
+        answer.extend(told);
+    }
+    answer.into()
+}
