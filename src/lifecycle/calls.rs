@@ -59,7 +59,9 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.shared.adjust(|state, _| state.calls.end(self.id));
+        let over = self.deadline.over;
+        self.shared
+            .adjust(|state, _| state.has_ended(self.id, over));
     }
 }
 
@@ -128,13 +130,14 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
     };
     // From here on no visit begins; then none is left.
     shared.change(|state, _| state.facts.host_node_may_run = !state.is_shut_down());
-    end_sessions(shared, call.deadline);
+    let ended = end_sessions(shared, call.deadline);
     let alarms = storage.as_deref().map(check::holding).unwrap_or_default();
     let answer = match answer {
         _ if !alarms.is_empty() => {
             shared.change(|state, _| state.facts.host_node_may_run = false);
             NodeStart::DoNotStart { alarms }
         }
+        Ok(()) if !ended => NodeStart::Unknown(WhyUnknown::StillConnected),
         Ok(()) => NodeStart::SafeToStart,
         Err(why) => NodeStart::Unknown(why),
     };
@@ -144,8 +147,9 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
     answer
 }
 
-/// Waits until no session is left. Without a network nothing can be ended in order.
-fn end_sessions(shared: &Arc<Shared>, deadline: Deadline) {
+/// Waits until no session is left, and says whether that came in time. Without a network nothing can be
+/// ended in order.
+fn end_sessions(shared: &Arc<Shared>, deadline: Deadline) -> bool {
     let mut state = shared.state();
     while state.has_session() {
         let now = shared.now();
@@ -154,11 +158,12 @@ fn end_sessions(shared: &Arc<Shared>, deadline: Deadline) {
             state.cut_session(now);
         }
         if now >= deadline.over {
-            return;
+            return false;
         }
         let next = if cut { deadline.over } else { deadline.cut_at };
         state = shared.wait(state, Some(next));
     }
+    true
 }
 
 pub(super) fn sync_with_peers(

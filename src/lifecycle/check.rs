@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::pass::{known_peers, visit};
 use super::shared::{OpenStorage, Shared};
 use super::WhyUnknown;
+use crate::backup::Revision;
 use crate::exchange::Alarm;
 use crate::service::PeerStorage;
 use crate::session::{Returned, Work};
@@ -17,7 +18,8 @@ pub(super) fn holding(storage: &PeerStorage) -> Vec<Alarm> {
     alarms
 }
 
-/// Asks all peers. Ok: at least one has returned a backup. Whether it raised an alarm is another question.
+/// Asks all peers. Ok: at least one has returned a backup that could tell. Whether it raised an alarm is
+/// another question.
 pub(super) fn ask(
     shared: &Arc<Shared>,
     storage: &OpenStorage,
@@ -39,13 +41,24 @@ pub(super) fn ask(
     if peers.is_empty() {
         return Err(WhyUnknown::NoPeers);
     }
+    // Who holds an older one says nothing about what came after it.
+    let newest = newest_sent(storage);
     let report = visit(shared, storage, &peers, Work::default(), budget).map_err(unavailable)?;
     let visits = || report.peers.iter().flat_map(|peer| &peer.outcome);
-    if visits().any(|visit| matches!(visit.returned, Returned::Backup(_))) {
-        return Ok(());
-    }
-    match visits().next() {
-        Some(_) => Err(WhyUnknown::NothingReturned),
+    let returned = visits().filter_map(|visit| match visit.returned {
+        Returned::Backup(revision) => Some(revision),
+        _ => None,
+    });
+    match returned.max() {
+        Some(revision) if Some(revision) >= newest => Ok(()),
+        Some(_) => Err(WhyUnknown::OnlyOlder),
+        None if visits().next().is_some() => Err(WhyUnknown::NothingReturned),
         None => Err(WhyUnknown::NobodyReached),
     }
+}
+
+fn newest_sent(storage: &PeerStorage) -> Option<Revision> {
+    let peers = storage.status().backup.peers;
+    let sent = peers.iter().filter_map(|peer| peer.sent);
+    sent.map(|sent| sent.revision).max()
 }

@@ -38,11 +38,15 @@ fn run(shared: &Arc<Shared>) {
         return;
     }
     log::error!("the driver panicked");
-    let mut state = shared.state();
-    state.driver_runs = false;
-    if !matches!(state.place, Place::Open(_)) {
-        state.place = Place::Closed;
+    // Nobody else would close it, and a process may be frozen at any time.
+    let place = std::mem::replace(&mut shared.state().place, Place::Closing);
+    if let Place::Open(open) = place {
+        let close = AssertUnwindSafe(|| open.storage.close(TO_CLOSE));
+        let _ = catch_unwind(close);
     }
+    let mut state = shared.state();
+    state.place = Place::Closed;
+    state.driver_runs = false;
     state.trouble = Some(Unavailable::Failed("the driver panicked".to_owned()));
     shared.notify();
 }

@@ -183,7 +183,8 @@ impl Lifecycle {
     /// otherwise the node is taken to run, unless the answer is [`NodeStart::DoNotStart`].
     ///
     /// Call [`report_wallet`](Self::report_wallet) before. Answers at once where there is no network.
-    /// Three seconds are a good budget.
+    /// Three seconds are a good budget. Asking again takes the answer before back: do not start the node
+    /// on an old answer while another check is under way.
     pub fn check_before_node_start(&self, budget: Duration) -> NodeStart {
         calls::check_before_node_start(&self.shared, budget)
     }

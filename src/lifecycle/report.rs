@@ -80,7 +80,8 @@ pub struct ShutdownReport {
 /// [`check_before_node_start`](super::Lifecycle::check_before_node_start).
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeStart {
-    /// At least one peer returned a backup, and nothing says that the state of this device is old.
+    /// At least one peer returned a backup that is no older than any that this device knows to have sent,
+    /// and nothing says that the state of this device is old. No connection is left.
     SafeToStart,
     /// The channel state of this device is old, or may be: a node that runs on it can lose all funds of
     /// its channels. The person has to decide
@@ -112,4 +113,10 @@ pub enum WhyUnknown {
     /// Peers were reached, but none returned a backup that opens.
     #[error("no peer returned a backup")]
     NothingReturned,
+    /// Peers returned only backups that are older than what this device has sent: they cannot tell.
+    #[error("no peer returned a backup that is new enough")]
+    OnlyOlder,
+    /// A connection did not end in time. The peers may take the node's for a second one.
+    #[error("a connection did not end in time")]
+    StillConnected,
 }

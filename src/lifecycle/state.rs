@@ -42,6 +42,8 @@ pub(super) struct State {
     pub driver_runs: bool,
     /// By when what is to be done of the last call, where that has come.
     ending: Option<Deadline>,
+    /// The end of a call's budget at which something was still open in background.
+    left_open: Option<Time>,
     /// Since when everything is being closed.
     suspends_since: Option<Time>,
     /// Up to which of our backups a peer was given what it takes. Not everyone takes every backup.
@@ -117,6 +119,7 @@ impl State {
             driver: None,
             driver_runs: false,
             ending: None,
+            left_open: None,
             suspends_since: None,
             served: BTreeMap::new(),
             last_session: None,
@@ -127,8 +130,9 @@ impl State {
 
     /// The app is on the screen.
     pub fn came_back(&mut self, now: Time) {
-        let deadline = self.calls.deadline();
-        let overslept = deadline.is_some_and(|deadline| now > deadline.over);
+        let over = self.calls.deadline().map(|deadline| deadline.over);
+        let over = over.max(self.left_open.take());
+        let overslept = !self.facts.visible && over.is_some_and(|over| now > over);
         self.facts.visible = !self.is_shut_down();
         self.facts.lingers_until = None;
         if overslept {
@@ -213,6 +217,14 @@ impl State {
         self.facts.background_until = calls.map(|deadline| deadline.work_until);
         if self.facts.obstacle().is_some() {
             self.stop_session(now);
+        }
+    }
+
+    /// A call has ended.
+    pub fn has_ended(&mut self, call: u64, over: Time) {
+        self.calls.end(call);
+        if !self.facts.visible && !self.is_closed() {
+            self.left_open = Some(over);
         }
     }
 

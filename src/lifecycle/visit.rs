@@ -81,12 +81,14 @@ fn join(
 }
 
 fn make(shared: &Shared, storage: &OpenStorage) -> Result<Arc<Session>, Unavailable> {
+    let mut changing = Changing::new(shared);
     let made = match shared.opener() {
         Some(opener) => (opener.session)((**storage).clone()).map_err(Unavailable::from),
         None => Err(Unavailable::Closed),
     };
     let now = shared.now();
     let mut state = shared.state();
+    changing.is_over = true;
     let made = made.map(Arc::new);
     state.slot = match &made {
         Ok(session) => Slot::Full {
@@ -117,11 +119,36 @@ impl Drop for InUse<'_> {
         }
         let session = std::mem::replace(&mut state.slot, Slot::Changing);
         drop(state);
+        let changing = Changing::new(self.shared);
         // Waits for its thread.
         drop(session);
         give_waker(self.shared, self.storage);
-        self.shared.state().slot = Slot::Empty;
-        self.shared.notify();
+        drop(changing);
         self.shared.bell.ring();
+    }
+}
+
+/// Who makes or drops the session. Ends with none, also where code of the host panics in it: or none
+/// could ever be made again.
+struct Changing<'a> {
+    shared: &'a Shared,
+    is_over: bool,
+}
+
+impl<'a> Changing<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Changing {
+            shared,
+            is_over: false,
+        }
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.shared.state().slot = Slot::Empty;
+            self.shared.notify();
+        }
     }
 }

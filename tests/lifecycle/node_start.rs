@@ -1,7 +1,8 @@
 //! Before the wallet's own node starts: real nodes with a real channel, and a real old state.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
+use std::thread;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -16,7 +17,7 @@ use lightning::ln::msgs::SocketAddress;
 use tempfile::TempDir;
 use testkit::{copy_dir, open_channel, pay, wait_until, wipe, Chain, Node, NodeConfig, DEADLINE};
 
-use crate::stage::{config, record, within, LONG, SHORT};
+use crate::stage::{config, record, within, Phone, LONG, SHORT};
 use crate::support::{keys, Wallet, WalletConfig};
 
 /// The budget that wallets are told to give.
@@ -223,6 +224,41 @@ fn what_was_reported_is_compared_again_at_every_opening() {
     assert!(!life.status().storage.backup.holding);
     assert_do_not_start(within(CHECK, || life.check_before_node_start(CHECK)));
     assert_eq!(life.opening(), None);
+}
+
+#[test]
+fn a_peer_that_returns_an_older_backup_than_was_sent_cannot_tell() {
+    let phone = Phone::settled();
+    let older = phone.keeper.kept.lock().unwrap().clone();
+    phone.write(b"second");
+    phone.keeper.wait_for(b"second");
+    phone.wait_idle();
+    *phone.keeper.kept.lock().unwrap() = older;
+    let check = || within(CHECK, || phone.life.check_before_node_start(CHECK));
+    assert_eq!(check(), NodeStart::Unknown(WhyUnknown::OnlyOlder));
+    // It was sent the newest again.
+    phone.keeper.wait_for(b"second");
+    assert_eq!(check(), NodeStart::SafeToStart);
+}
+
+#[test]
+fn nothing_is_called_safe_beside_a_session_that_does_not_end() {
+    let phone = Phone::settled();
+    let life = phone.life.clone();
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    let at_work = thread::spawn(move || {
+        life.with_session(|_, _| {
+            begun.send(()).unwrap();
+            may_end.recv().unwrap();
+        })
+    });
+    has_begun.recv().unwrap();
+    let check = || within(CHECK, || phone.life.check_before_node_start(CHECK));
+    assert_eq!(check(), NodeStart::Unknown(WhyUnknown::StillConnected));
+    end.send(()).unwrap();
+    at_work.join().unwrap().unwrap();
+    assert_eq!(check(), NodeStart::SafeToStart);
 }
 
 #[test]

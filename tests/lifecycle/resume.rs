@@ -65,6 +65,8 @@ fn while_an_obstacle_stands_nobody_is_dialled() {
         }),
     ];
     for (round, (obstacle, set)) in obstacles.into_iter().enumerate() {
+        // Of the round before a visit may be under way.
+        phone.wait_idle();
         set(&phone.life, true);
         let before = phone.keeper.connections();
         let data = format!("round {round}").into_bytes();

@@ -51,7 +51,8 @@ pub struct ShutdownReport {
 /// Whether the wallet's own node may start.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum NodeStart {
-    /// At least one peer returned a backup, and nothing says that the state of this device is old.
+    /// At least one peer returned a backup that is no older than any that this device knows to have sent, and
+    /// nothing says that the state of this device is old. No connection is left.
     SafeToStart,
     /// The channel state of this device is old, or may be: a node that runs on it can lose all funds of its
     /// channels. Ask the person, and call `resolve_alarm`.
@@ -82,6 +83,10 @@ pub enum WhyUnknown {
     NobodyReached,
     /// Peers were reached, but none returned a backup that opens.
     NothingReturned,
+    /// Peers returned only backups that are older than what this device has sent: they cannot tell.
+    OnlyOlder,
+    /// A connection did not end in time. The peers may take the node's for a second one.
+    StillConnected,
 }
 
 /// Why something was not done, as part of an answer. The same as a `PeerStorageError`, in a word.
@@ -248,6 +253,8 @@ impl From<lifecycle::WhyUnknown> for WhyUnknown {
             },
             Core::NobodyReached => WhyUnknown::NobodyReached,
             Core::NothingReturned => WhyUnknown::NothingReturned,
+            Core::OnlyOlder => WhyUnknown::OnlyOlder,
+            Core::StillConnected => WhyUnknown::StillConnected,
         }
     }
 }
