@@ -1,0 +1,98 @@
+package org.peerstorage.android
+
+import kotlin.time.Duration
+import kotlin.time.TimeSource
+import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withTimeoutOrNull
+import org.peerstorage.BackgroundReport
+import org.peerstorage.PeerStorage
+import org.peerstorage.PeerStorageException
+
+/**
+ * Tells an open storage what is true, in order. What changes back before it was told is not told.
+ *
+ * What has to be ordered is the leave: `onBackground` returns only when all is drained, and meanwhile the app
+ * may come back.
+ */
+internal class FactReporter(
+    private val storage: PeerStorage,
+    private val budget: Duration,
+    private val leaving: suspend (PeerStorage) -> Unit,
+    private val wasLeft: suspend (BackgroundReport) -> Unit,
+) {
+    suspend fun reportNetwork(available: StateFlow<Boolean>): Nothing = available.collect(storage::onNetworkChanged)
+
+    private var believed = false // what the storage takes to be the case; the coroutine's own
+
+    /** [told]: what the storage was opened with. Ends when the storage is closed. */
+    suspend fun reportVisible(
+        visible: StateFlow<Boolean>,
+        told: Boolean,
+        failed: suspend (Exception) -> Unit,
+    ) {
+        believed = told
+        while (true) {
+            visible.first { it != believed }
+            try {
+                if (believed) leave(visible, failed) else comeBack()
+            } catch (_: PeerStorageException.Closed) {
+                return
+            }
+        }
+    }
+
+    private fun comeBack() {
+        believed = true
+        storage.onForeground()
+    }
+
+    private suspend fun leave(visible: StateFlow<Boolean>, failed: suspend (Exception) -> Unit) {
+        val started = TimeSource.Monotonic.markNow()
+        try {
+            withTimeoutOrNull(budget / 2) { leaving(storage) }
+        } catch (problem: Exception) {
+            currentCoroutineContext().ensureActive()
+            failed(problem) // the app's own; the storage is told all the same
+        }
+        if (!visible.value) {
+            val left = (budget - started.elapsedNow()).coerceAtLeast(Duration.ZERO)
+            tellOfLeave(visible, left).onSuccess { wasLeft(it) }.onFailure { problem ->
+                when (problem) {
+                    is PeerStorageException.Closed -> throw problem
+                    // It had no turn, and so was not told. It is said again: it has waited for its whole budget.
+                    is PeerStorageException.NotNow -> believed = true
+                    is PeerStorageException -> failed(problem)
+                }
+            }
+        }
+    }
+
+    private suspend fun tellOfLeave(visible: StateFlow<Boolean>, budget: Duration): Result<BackgroundReport> =
+        coroutineScope {
+            var cameBack = false
+            val back = launch(start = CoroutineStart.UNDISPATCHED) {
+                visible.first { it }
+                cameBack = true
+                storage.onForeground()
+            }
+            val report = try {
+                Result.success(storage.onBackground(budget.inWholeMilliseconds.toULong()))
+            } catch (problem: PeerStorageException) {
+                Result.failure(problem)
+            }
+            // It may be in the midst of saying so. Whoever leaves again meanwhile has to be told of, too.
+            back.cancelAndJoin()
+            believed = cameBack
+            // A leave is taken in on a thread of the library's: it may have been after the word that the app is
+            // back. Said twice, that is the last word.
+            if (cameBack) storage.onForeground()
+            report
+        }
+}

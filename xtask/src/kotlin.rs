@@ -1,0 +1,49 @@
+//! `cargo xtask kotlin`: the Kotlin of `android/`, compiled and tested on the JVM with the real library.
+//!
+//! Android's own tools cannot be had everywhere; Maven can. So android/pom.xml compiles the same sources as
+//! android/build.gradle.kts, against Android's framework classes, and runs their tests on this machine.
+
+mod java;
+mod maven;
+
+use std::path::{Path, PathBuf};
+
+use crate::bindings::{bindings, Options};
+use crate::shell::{cargo, run, step, Outcome};
+
+/// What a wallet gets with the AAR, as android/build.gradle.kts and android/pom.xml have it: a test compares.
+pub const JNA: &str = "5.18.1";
+pub const COROUTINES: &str = "1.10.2";
+
+/// What scenarios run against: a program of its own.
+const WORLD: &str = "peer-storage-world";
+
+pub fn kotlin() -> Outcome {
+    step("Java and Maven", java::ensure)?;
+    step("world of the scenarios", || {
+        run(cargo().args(["build", "--package", WORLD]))
+    })?;
+    let bindings = bindings(&Options::default())?;
+    let native = bindings.library.parent().unwrap_or(Path::new("."));
+    step("Kotlin tests", || {
+        maven::maven(&[
+            "verify".into(),
+            defined("bindings.dir", &bindings.kotlin),
+            defined("native.dir", native),
+        ])
+    })
+}
+
+/// Compiles without testing, and returns the folder of what an AAR has as its classes.
+pub fn classes() -> Outcome<PathBuf> {
+    step("Java and Maven", java::ensure)?;
+    let bindings = bindings(&Options::default())?;
+    step("Kotlin classes", || {
+        maven::maven(&["compile".into(), defined("bindings.dir", &bindings.kotlin)])
+    })?;
+    Ok(maven::made().join("classes"))
+}
+
+fn defined(name: &str, path: &Path) -> String {
+    format!("-D{name}={}", path.display())
+}
