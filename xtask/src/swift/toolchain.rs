@@ -1,0 +1,63 @@
+//! Which Swift the tests are run with: this system's own, or one in a chroot.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::chroot;
+use crate::bindings::target_dir;
+use crate::shell::{output, root, Outcome};
+
+// The oldest that the package's tests are written for.
+const OLDEST: u32 = 6;
+
+pub enum Toolchain {
+    Own,
+    Chroot(PathBuf),
+}
+
+impl Toolchain {
+    /// This system's own where it is new enough; else the chroot, which is made once.
+    pub fn find() -> Outcome<Toolchain> {
+        if !cfg!(target_os = "linux") {
+            return Err(
+                "the Swift package is tested on Linux; on macOS ios/make-xcframework.sh makes it"
+                    .to_owned(),
+            );
+        }
+        let own = output("swift", &["--version"]).and_then(|said| major(&said));
+        match own {
+            Some(version) if version >= OLDEST => Ok(Toolchain::Own),
+            _ => chroot::ensure().map(Toolchain::Chroot),
+        }
+    }
+
+    /// A program of this toolchain, or one of ours, with variables and arguments to follow as `env`
+    /// takes them (`NAME=value ... program argument ...`). It runs in the root of the workspace.
+    pub fn env(&self) -> Command {
+        match self {
+            Toolchain::Own => {
+                let mut command = Command::new("env");
+                command.current_dir(root());
+                command
+            }
+            Toolchain::Chroot(dir) => {
+                let mut shared = vec![absolute(&root())];
+                let target = absolute(&target_dir());
+                if !target.starts_with(&shared[0]) {
+                    shared.push(target);
+                }
+                chroot::command(dir, &shared, &shared[0])
+            }
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// `Apple Swift version 6.1 (...)`, `Swift version 6.0.3 (...)`.
+fn major(said: &str) -> Option<u32> {
+    let (_, version) = said.split_once("Swift version ")?;
+    version.split(['.', ' ', '-']).next()?.parse().ok()
+}
