@@ -1,10 +1,13 @@
 //! The project's commands, so that a developer and CI type the same: `cargo xtask help`.
 
+mod android;
 mod bindings;
 mod fuzz;
+mod kotlin;
 mod ldk_node;
 mod native;
 mod shell;
+mod swift;
 mod test;
 
 use std::process::ExitCode;
@@ -14,6 +17,9 @@ use shell::{cargo, run, step, Outcome};
 const HELP: &str = "\
 cargo xtask test                            all tests, and Bitcoin Core's word on their chains
 cargo xtask ldk-node                        of these, those with a real ldk-node
+cargo xtask kotlin                          of these, those of android/, on the JVM with the real library
+cargo xtask swift                           of these, those of ios/, where need be with a Swift of its own
+cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
 cargo xtask bench [arguments of cargo bench]
@@ -37,6 +43,9 @@ fn dispatch(args: &[String]) -> Outcome {
     match command {
         "test" if rest.is_empty() => test::test(),
         "ldk-node" if rest.is_empty() => ldk_node::test(None),
+        "kotlin" if rest.is_empty() => kotlin::kotlin(),
+        "swift" if rest.is_empty() => swift::swift(),
+        "android" => android::android(&android::Options::parse(rest)?),
         "fuzz" => fuzz::fuzz(&fuzz::Options::parse(rest)?),
         "bindings" => {
             let made = bindings::bindings(&bindings::Options::parse(rest)?)?;

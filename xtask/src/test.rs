@@ -1,12 +1,15 @@
 //! `cargo xtask test`: every test of the project, and Bitcoin Core's judgement of their chains.
 
+use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::kotlin;
 use crate::ldk_node;
 use crate::native;
 use crate::shell::{cargo, root, run, step, Outcome};
+use crate::swift;
 
 // Always named alone, never built together with the rest of the workspace: then its dependencies
 // have the same features in every command, and the consensus library is built only once.
@@ -33,6 +36,10 @@ pub fn test() -> Outcome {
     })?;
 
     ldk_node::test(Some(&chains))?;
+    // What they start writes its chains too.
+    env::set_var("TESTKIT_CHAINS", &chains);
+    kotlin::kotlin()?;
+    swift::swift()?;
 
     step("tests of the replay", || {
         run(cargo().args(["test", "--package", REPLAY]))

@@ -1,6 +1,7 @@
 //! The relay as Kotlin and Swift reach it: the hooks of `tests/support/hook.rs`, round a real
 //! `ChannelManager`, with a [`MessageRelay`](ldk::MessageRelay) in hex and bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(missing_docs)] // `pub` only so that the hooks find it.
 
 // The hooks name the core's relay; here it is the one of the bindings.
 extern crate self as ldk_peer_storage;
