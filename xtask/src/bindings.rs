@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::{captured, cargo, root, run, step, Outcome};
+use crate::build::{build, Build};
+use crate::shell::{captured, root, run, step, Outcome};
 
 const LIBRARY: &str = "peer-storage-ffi";
 const GENERATOR: &str = "peer-storage-bindgen";
@@ -53,8 +54,8 @@ pub struct Bindings {
 }
 
 /// Builds the library for this machine, generates Kotlin and Swift, and checks the listing of the API.
-pub fn bindings(options: &Options) -> Outcome<Bindings> {
-    let library = step("library of the bindings", build)?;
+pub fn bindings(options: &Options, with: Build) -> Outcome<Bindings> {
+    let library = step("library of the bindings", || library(with))?;
     let out = match &options.out {
         Some(out) => out.clone(),
         None => target_dir().join("bindings"),
@@ -72,8 +73,8 @@ pub fn bindings(options: &Options) -> Outcome<Bindings> {
     Ok(bindings)
 }
 
-fn build() -> Outcome<PathBuf> {
-    run(cargo().args(["build", "--package", LIBRARY, "--package", GENERATOR]))?;
+fn library(with: Build) -> Outcome<PathBuf> {
+    build(&[LIBRARY, GENERATOR], with)?;
     let name = format!(
         "{}peer_storage_ffi{}",
         env::consts::DLL_PREFIX,

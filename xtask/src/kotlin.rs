@@ -9,7 +9,8 @@ mod maven;
 use std::path::{Path, PathBuf};
 
 use crate::bindings::{bindings, Options};
-use crate::shell::{cargo, run, step, Outcome};
+use crate::build::{self, Build};
+use crate::shell::{step, Outcome};
 
 /// What a wallet gets with the AAR, as android/build.gradle.kts and android/pom.xml have it: a test compares.
 pub const JNA: &str = "5.18.1";
@@ -18,12 +19,10 @@ pub const COROUTINES: &str = "1.10.2";
 /// What scenarios run against: a program of its own.
 const WORLD: &str = "peer-storage-world";
 
-pub fn kotlin() -> Outcome {
+pub fn kotlin(build: Build) -> Outcome {
     step("Java and Maven", java::ensure)?;
-    step("world of the scenarios", || {
-        run(cargo().args(["build", "--package", WORLD]))
-    })?;
-    let bindings = bindings(&Options::default())?;
+    step("world of the scenarios", || build::build(&[WORLD], build))?;
+    let bindings = bindings(&Options::default(), build)?;
     let native = bindings.library.parent().unwrap_or(Path::new("."));
     step("Kotlin tests", || {
         maven::maven(&[
@@ -37,7 +36,7 @@ pub fn kotlin() -> Outcome {
 /// Compiles without testing, and returns the folder of what an AAR has as its classes.
 pub fn classes() -> Outcome<PathBuf> {
     step("Java and Maven", java::ensure)?;
-    let bindings = bindings(&Options::default())?;
+    let bindings = bindings(&Options::default(), Build::Alone)?;
     step("Kotlin classes", || {
         maven::maven(&["compile".into(), defined("bindings.dir", &bindings.kotlin)])
     })?;

@@ -2,6 +2,7 @@
 
 mod android;
 mod bindings;
+mod build;
 mod fuzz;
 mod kotlin;
 mod ldk_node;
@@ -12,6 +13,7 @@ mod test;
 
 use std::process::ExitCode;
 
+use build::Build;
 use shell::{cargo, run, step, Outcome};
 
 const HELP: &str = "\
@@ -43,12 +45,12 @@ fn dispatch(args: &[String]) -> Outcome {
     match command {
         "test" if rest.is_empty() => test::test(),
         "ldk-node" if rest.is_empty() => ldk_node::test(None),
-        "kotlin" if rest.is_empty() => kotlin::kotlin(),
-        "swift" if rest.is_empty() => swift::swift(),
+        "kotlin" if rest.is_empty() => kotlin::kotlin(Build::Alone),
+        "swift" if rest.is_empty() => swift::swift(Build::Alone),
         "android" => android::android(&android::Options::parse(rest)?),
         "fuzz" => fuzz::fuzz(&fuzz::Options::parse(rest)?),
         "bindings" => {
-            let made = bindings::bindings(&bindings::Options::parse(rest)?)?;
+            let made = bindings::bindings(&bindings::Options::parse(rest)?, Build::Alone)?;
             println!("library: {}", made.library.display());
             println!("Kotlin:  {}", made.kotlin.display());
             println!("Swift:   {}", made.swift.display());

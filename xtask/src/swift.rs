@@ -6,19 +6,19 @@ mod quiet;
 mod toolchain;
 
 use crate::bindings::{self, Options};
-use crate::shell::{cargo, run, step, Outcome};
+use crate::build::{self, Build};
+use crate::shell::{step, Outcome};
 use package::Package;
 use toolchain::Toolchain;
 
 /// What the tests start as programs of their own.
 const PROGRAMS: [&str; 2] = ["peer-storage-world", "peer-storage-cli"];
 
-pub fn swift() -> Outcome {
+pub fn swift(build: Build) -> Outcome {
     let toolchain = step("Swift", Toolchain::find)?;
-    let bindings = bindings::bindings(&Options::default())?;
+    let bindings = bindings::bindings(&Options::default(), build)?;
     step("programs for the Swift tests", || {
-        let packages = PROGRAMS.iter().flat_map(|name| ["--package", name]);
-        run(cargo().args(["build", "--quiet"]).args(packages))
+        build::build(&PROGRAMS, build)
     })?;
     let package = Package::new(toolchain, &bindings)?;
     step("Swift package", || package.build())?;

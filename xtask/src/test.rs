@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::build::Build;
 use crate::kotlin;
 use crate::ldk_node;
 use crate::native;
@@ -13,10 +14,10 @@ use crate::swift;
 
 // Always named alone, never built together with the rest of the workspace: then its dependencies
 // have the same features in every command, and the consensus library is built only once.
-const REPLAY: &str = "consensus-replay";
+pub const REPLAY: &str = "consensus-replay";
 
 // All of the core's. A plain `cargo test` goes without, and leaves out the tests that need them.
-const EVERY_FEATURE: &str = "ldk-peer-storage/esplora";
+pub const EVERY_FEATURE: &str = "ldk-peer-storage/esplora";
 
 // The end-to-end tests wait more than they compute: with one for each core most of the time is idle.
 const TEST_THREADS: &str = "8";
@@ -38,8 +39,8 @@ pub fn test() -> Outcome {
     ldk_node::test(Some(&chains))?;
     // What they start writes its chains too.
     env::set_var("TESTKIT_CHAINS", &chains);
-    kotlin::kotlin()?;
-    swift::swift()?;
+    kotlin::kotlin(Build::WithAllTests)?;
+    swift::swift(Build::WithAllTests)?;
 
     step("tests of the replay", || {
         run(cargo().args(["test", "--package", REPLAY]))
