@@ -293,6 +293,35 @@ fn a_blob_that_does_not_open_is_reported_and_replaced() {
 }
 
 #[test]
+fn a_peer_that_returned_the_newest_and_then_something_else_counts_no_more() {
+    type Return = fn(&mut Example);
+    let other: [Return; 3] = [
+        |w| {
+            w.returns_garbage(1, OpenError::Unreadable);
+        },
+        |w| {
+            w.returns_garbage(1, OpenError::NewerFormat);
+        },
+        |w| {
+            w.returns_nothing(1);
+        },
+    ];
+    for returns in other {
+        let (mut w, _) = with_history();
+        let newest = w.snapshot();
+        let before = w.exchange.status();
+        assert_eq!((before.verified_by, before.unprotected_channels), (1, 0));
+        w.connect(1);
+        returns(&mut w);
+        w.pass(MINUTE).disconnect(1);
+        let status = w.exchange.status();
+        assert_eq!((status.verified_by, status.unprotected_channels), (0, 2));
+        w.meet(1, Some((&newest, Tier::Full)));
+        assert_eq!(w.exchange.status().verified_by, 1);
+    }
+}
+
+#[test]
 fn a_blob_of_a_newer_version_is_not_overwritten() {
     let mut w = wallet();
     w.connect(1).pushed();

@@ -88,6 +88,7 @@ impl Exchange {
             return;
         }
         self.health.insert(peer, Health::Missing);
+        self.contradicted.insert(peer);
         if !should_be_there {
             return;
         }
@@ -128,6 +129,7 @@ impl Exchange {
         // It opened with our key, so there was a wallet before; a version byte alone proves nothing.
         self.candidates.newer_format |= matches!(error, OpenError::NewerFormat);
         self.health.insert(peer, Health::Unreadable);
+        self.contradicted.insert(peer);
         if self.concerns_us(&peer) {
             self.report(Event::Unreadable {
                 peer,
@@ -188,6 +190,7 @@ impl Exchange {
             }
             Outcome::Conflict => {
                 self.health.insert(peer, Health::Conflict);
+                self.contradicted.insert(peer);
                 self.report(Event::Conflict { peer, revision });
                 // Its channels are merged (rule 2); nothing else of it is used.
                 self.keep_foreign(peer, blob, contents);
@@ -205,6 +208,7 @@ impl Exchange {
                     });
                 }
                 self.health.insert(peer, Health::Lagging);
+                self.contradicted.insert(peer);
                 if self.app_data.is_empty() {
                     self.app_data = contents.snapshot.app_data.clone();
                 }
@@ -225,6 +229,7 @@ impl Exchange {
             at: now,
         });
         storer.stale_returns = 0;
+        self.contradicted.remove(&peer);
         self.health.insert(peer, health);
         self.end_alarms(|kind| match kind {
             AlarmKind::StorerLostBackup { peer: p } => *p == peer,

@@ -105,12 +105,12 @@ impl Exchange {
         let newest = self.snapshot().map(|s| s.revision);
         let structure = self.snapshot.as_ref().map(|current| current.structure);
         let has = |sent: Option<Sent>| sent.is_some_and(|sent| Some(sent.revision) >= structure);
-        let verified = |s: &&StorerState| structure.is_some() && s.is_trusted() && has(s.verified);
+        let verified = |s: &&StorerState| structure.is_some() && has(s.verified);
         let whole = |s: &&StorerState| {
             let is_whole = |v: Sent| v.tier == Tier::Full && Some(v.revision) == newest;
             s.verified.is_some_and(is_whole)
         };
-        let with_newest = || self.storers.values().filter(verified);
+        let with_newest = || self.keepers().filter(verified);
         let peers: BTreeSet<_> = self
             .storers
             .keys()
@@ -141,21 +141,28 @@ impl Exchange {
         }
     }
 
+    /// Peers that are believed to have still what they have returned.
+    fn keepers(&self) -> impl Iterator<Item = &StorerState> {
+        let storers = self.storers.iter();
+        let believed = storers
+            .filter(|(peer, storer)| storer.is_trusted() && !self.contradicted.contains(peer));
+        believed.map(|(_, storer)| storer)
+    }
+
     fn unprotected_channels(&self) -> usize {
         let Some(current) = &self.snapshot else {
             return self.book.channels.len();
         };
         let held_by = |ids: &ChannelIds, introduced: Revision, storer: &StorerState| {
-            storer.is_trusted()
-                && storer.verified.is_some_and(|verified| {
-                    let omitted = || {
-                        current
-                            .omitted_small
-                            .iter()
-                            .any(|omitted| omitted.matches(ids))
-                    };
-                    verified.revision >= introduced && (verified.tier == Tier::Full || !omitted())
-                })
+            storer.verified.is_some_and(|verified| {
+                let omitted = || {
+                    current
+                        .omitted_small
+                        .iter()
+                        .any(|omitted| omitted.matches(ids))
+                };
+                verified.revision >= introduced && (verified.tier == Tier::Full || !omitted())
+            })
         };
         let unprotected = |channel: &&ChannelRecord| {
             let known = current
@@ -164,8 +171,7 @@ impl Exchange {
                 .find(|(ids, _)| ids.matches(&channel.ids));
             known.is_none_or(|(ids, introduced)| {
                 !self
-                    .storers
-                    .values()
+                    .keepers()
                     .any(|storer| held_by(ids, *introduced, storer))
             })
         };
