@@ -10,11 +10,12 @@
 //! owner:   wallet state ─▶ ldk::LdkWallet ─▶ backup (tiers, seal) ─▶ exchange ─▶ ldk::handler ─▶ peer
 //! storer:  peer ─▶ ldk::handler ─▶ exchange ─▶ store ... at the next connection: store ─▶ peer
 //! restore: peer ─▶ session ─▶ backup (open) ─▶ the newest of all that answer ─▶ recovery ─▶ chain
+//! phone:   facts of the app ─▶ lifecycle ─▶ storage and session, open or not at all
 //! ```
 //!
 //! Start at [`PeerStorage`], and at [`ldk`] for how it is put round a node; at [`Session`] where the node
-//! cannot be extended; at [`Recovery`] where all is lost. The other modules are the
-//! parts it is made of, and can be used without it:
+//! cannot be extended; at [`Lifecycle`] in an app on a phone; at [`Recovery`] where all is lost. The other
+//! modules are the parts it is made of, and can be used without it:
 //!
 //! * [`backup`]: what is backed up, and how it stands on the wire. Pure.
 //! * [`exchange`]: the protocol, both sides, as a state machine without I/O or clock.
@@ -22,6 +23,8 @@
 //! * [`ldk`]: the decorators of an LDK node.
 //! * [`service`]: [`PeerStorage`], which ties them together.
 //! * [`session`]: a quiet node over TCP, where no node of the wallet runs: reads back, restores, pushes.
+//! * [`lifecycle`]: an app's comings and goings, for wallets on phones. What the bindings for Kotlin and Swift
+//!   are made of.
 //! * [`recovery`]: from a restored backup to swept coins. With the feature `esplora` (off by default) it
 //!   sees the chain through an Esplora server.
 //!
@@ -60,6 +63,7 @@ pub mod service;
 pub mod session;
 pub mod store;
 
+pub use lifecycle::Lifecycle;
 pub use recovery::Recovery;
 pub use service::PeerStorage;
 pub use session::Session;
