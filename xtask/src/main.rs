@@ -17,10 +17,10 @@ use build::Build;
 use shell::{cargo, run, step, Outcome};
 
 const HELP: &str = "\
-cargo xtask test                            all tests, and Bitcoin Core's word on their chains
-cargo xtask ldk-node                        of these, those with a real ldk-node
-cargo xtask kotlin                          of these, those of android/, on the JVM with the real library
-cargo xtask swift                           of these, those of ios/, where need be with a Swift of its own
+cargo xtask test [--full]                   all tests, and Bitcoin Core's word on their chains; in full, also...
+cargo xtask ldk-node                        ...those with a real ldk-node, which take long to build
+cargo xtask kotlin                          of all tests those of android/, on the JVM with the real library
+cargo xtask swift                           of all tests those of ios/, where need be with a Swift of its own
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
@@ -43,7 +43,8 @@ fn dispatch(args: &[String]) -> Outcome {
         .split_first()
         .map_or(("help", args), |(c, rest)| (c, rest));
     match command {
-        "test" if rest.is_empty() => test::test(),
+        "test" if rest.is_empty() => test::test(false),
+        "test" if rest == ["--full"] => test::test(true),
         "ldk-node" if rest.is_empty() => ldk_node::test(None),
         "kotlin" if rest.is_empty() => kotlin::kotlin(Build::Alone),
         "swift" if rest.is_empty() => swift::swift(Build::Alone),
