@@ -131,7 +131,11 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
     // From here on no visit begins; then none is left.
     shared.change(|state, _| state.facts.host_node_may_run = !state.is_shut_down());
     let ended = end_sessions(shared, call.deadline);
-    let alarms = storage.as_deref().map(check::holding).unwrap_or_default();
+    let alarms = match &storage {
+        Some(storage) => check::holding(storage.alarms()),
+        // What cannot be opened now may have told of an alarm before.
+        None => check::holding(shared.state().last_status.backup.alarms.clone()),
+    };
     let answer = match answer {
         _ if !alarms.is_empty() => {
             shared.change(|state, _| state.facts.host_node_may_run = false);

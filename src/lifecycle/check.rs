@@ -12,8 +12,7 @@ use crate::service::PeerStorage;
 use crate::session::{Returned, Work};
 
 /// What holds all channels.
-pub(super) fn holding(storage: &PeerStorage) -> Vec<Alarm> {
-    let mut alarms = storage.alarms();
+pub(super) fn holding(mut alarms: Vec<Alarm>) -> Vec<Alarm> {
     alarms.retain(|alarm| alarm.kind.holds());
     alarms
 }
@@ -34,7 +33,7 @@ pub(super) fn ask(
         return Err(unavailable(obstacle.into()));
     }
     // What is known already needs no asking.
-    if !holding(storage).is_empty() {
+    if !holding(storage.alarms()).is_empty() {
         return Ok(());
     }
     let peers = known_peers(shared, storage);

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::Network;
 use ldk_peer_storage::exchange::{AlarmKind, Past};
 use ldk_peer_storage::ldk::LdkWallet;
 use ldk_peer_storage::lifecycle::{
     Lifecycle, NodeStart, Obstacle, Unavailable, WalletReport, WhyUnknown,
 };
-use ldk_peer_storage::service::WalletSource;
+use ldk_peer_storage::service::{Config, PeerStorage, WalletSource};
 use ldk_peer_storage::session::Work;
 use lightning::ln::msgs::SocketAddress;
 use tempfile::TempDir;
@@ -259,6 +260,22 @@ fn nothing_is_called_safe_beside_a_session_that_does_not_end() {
     end.send(()).unwrap();
     at_work.join().unwrap().unwrap();
     assert_eq!(check(), NodeStart::SafeToStart);
+}
+
+#[test]
+fn an_alarm_that_is_known_counts_also_where_nothing_can_be_opened() {
+    let town = Town::new();
+    let life = town.backed_up("storage");
+    life.report_wallet(town.old.clone());
+    wait_until("the alarm", DEADLINE, || {
+        life.status().storage.backup.holding
+    });
+    assert!(life.on_background(LONG).suspended);
+    let dir = town.dirs.path().join("storage");
+    let config = Config::new(dir, Network::Regtest);
+    let somebody_else = PeerStorage::open(config, &keys(&town.phone)).unwrap();
+    assert_do_not_start(within(CHECK, || life.check_before_node_start(CHECK)));
+    somebody_else.close(DEADLINE);
 }
 
 #[test]

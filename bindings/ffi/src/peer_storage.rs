@@ -199,11 +199,7 @@ impl PeerStorage {
         match answer {
             Err(PeerStorageError::NotNow {
                 obstacle: Obstacle::Busy,
-            }) => Ok(NodeStart::Unknown {
-                why: WhyUnknown::Hindered {
-                    hindrance: Hindrance::Busy,
-                },
-            }),
+            }) => Ok(too_busy_to_ask(&self.inner)),
             answer => answer,
         }
     }
@@ -399,6 +395,18 @@ impl PeerStorage {
         self.on(Lane::Disk, move |inner| MessageRelay::new(inner, listener))
             .await
     }
+}
+
+/// An alarm that is known needs no asking.
+fn too_busy_to_ask(inner: &Inner) -> NodeStart {
+    let mut alarms = inner.lifecycle.status().storage.backup.alarms;
+    alarms.retain(|alarm| alarm.kind.holds());
+    if alarms.is_empty() {
+        let hindrance = Hindrance::Busy;
+        let why = WhyUnknown::Hindered { hindrance };
+        return NodeStart::Unknown { why };
+    }
+    lifecycle::NodeStart::DoNotStart { alarms }.into()
 }
 
 fn open(config: &OpenConfig, secret: &WalletSecret) -> Outcome<Arc<PeerStorage>> {

@@ -71,9 +71,13 @@ impl StorageSubscription {
 fn tell(inner: &Weak<Inner>, listener: &dyn StorageListener, told: &Mutex<Told>) {
     let Some(inner) = inner.upgrade() else { return };
     let status = StorageStatus::from(inner.lifecycle.status());
-    let next = inner
-        .storage()
-        .and_then(|storage| Ok(storage.next_event()?));
+    // Only where it is open: to ask for it would open it, and where that fails, ring again.
+    let next = match inner.lifecycle.opening() {
+        Some(_) => inner
+            .storage()
+            .and_then(|storage| Ok(storage.next_event()?)),
+        None => Ok(None),
+    };
     // Not while the app is called: then the last to let go of the storage may be this thread.
     drop(inner);
     let is_new = {
