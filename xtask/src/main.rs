@@ -17,10 +17,10 @@ use build::Build;
 use shell::{cargo, run, step, Outcome};
 
 const HELP: &str = "\
-cargo xtask test [--full]                   all tests, and Bitcoin Core's word on their chains; in full, also...
+cargo xtask test [--full]                   all tests in Rust, and Bitcoin Core's word on their chains; in full, also...
 cargo xtask ldk-node                        ...those with a real ldk-node, which take long to build
-cargo xtask kotlin                          of all tests those of android/, on the JVM with the real library
-cargo xtask swift                           of all tests those of ios/, where need be with a Swift of its own
+cargo xtask kotlin                          ...those of android/, on the JVM with the real library
+cargo xtask swift                           ...those of ios/, where need be with a Swift of its own
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the tests of all three languages, and Bitcoin Core's judgement of their chains.
+//! `cargo xtask test`: the tests in Rust, and Bitcoin Core's judgement of their chains.
 
 use std::env;
 use std::fs;
@@ -22,7 +22,8 @@ pub const EVERY_FEATURE: &str = "ldk-peer-storage/esplora";
 // The end-to-end tests wait more than they compute: with one for each core most of the time is idle.
 const TEST_THREADS: &str = "8";
 
-/// `full`: also those with a real ldk-node, which are a workspace of their own and take long to build.
+/// `full`: also those with a real ldk-node, which are a workspace of their own and take long to build, and those
+/// in Kotlin and Swift, which need tools of their own.
 pub fn test(full: bool) -> Outcome {
     step("cmake and Boost", native::ensure)?;
 
@@ -39,11 +40,11 @@ pub fn test(full: bool) -> Outcome {
 
     if full {
         ldk_node::test(Some(&chains))?;
+        // What they start writes its chains too.
+        env::set_var("TESTKIT_CHAINS", &chains);
+        kotlin::kotlin(Build::WithAllTests)?;
+        swift::swift(Build::WithAllTests)?;
     }
-    // What they start writes its chains too.
-    env::set_var("TESTKIT_CHAINS", &chains);
-    kotlin::kotlin(Build::WithAllTests)?;
-    swift::swift(Build::WithAllTests)?;
 
     step("tests of the replay", || {
         run(cargo().args(["test", "--package", REPLAY]))

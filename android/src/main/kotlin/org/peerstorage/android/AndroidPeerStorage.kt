@@ -9,6 +9,7 @@ import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Deferred
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancel
@@ -145,9 +146,15 @@ class AndroidPeerStorage(
             lingerMs = settings.linger.inWholeMilliseconds.toULong(),
         )
         val storage = secret.use { PeerStorage.open(config, it) }
-        settings.opened(storage)
+        try {
+            settings.opened(storage)
+        } catch (problem: Throwable) {
+            // Nobody has it: it would stay open, with its lock, for as long as the process lives.
+            withContext(NonCancellable) { storage.shutdown(0u) }
+            throw problem
+        }
         val facts = FactReporter(storage, settings.backgroundBudget, settings.leaving) { report ->
-            if (leftUndone(report)) jobs?.scheduleSoon()
+            if (leftUndone(report)) noted { jobs?.scheduleSoon() }
         }
         scope.launch { facts.reportNetwork(network.available) }
         scope.launch { facts.reportVisible(activities.visible, visible, _problems::emit) }

@@ -28,8 +28,12 @@ internal class DefaultNetwork(
 
     /** Begins to watch. The callbacks come on a thread of the system's. */
     fun watch() {
-        if (refresh()) {
+        if (!refresh()) return
+        try {
             connectivity?.registerDefaultNetworkCallback(this)
+        } catch (_: RuntimeException) {
+            // Android 11 refuses some apps that may ask, and every version those that ask too often.
+            _available.value = true
         }
     }
 
