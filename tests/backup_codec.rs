@@ -472,6 +472,23 @@ proptest! {
     }
 }
 
+#[test]
+fn outputs_with_any_bit_turned_are_refused_or_stable() {
+    let snapshot = Snapshot {
+        spendable_outputs: backup_samples::spendable_outputs(1),
+        ..backup_samples::empty()
+    };
+    let plaintext = encode(&snapshot, Tier::Full, usize::MAX).unwrap().plaintext;
+    for bit in 0..plaintext.len() * 8 {
+        let mut turned = plaintext.clone();
+        turned[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(contents) = decode(&turned) {
+            let again = encode(&contents.snapshot, Tier::Full, usize::MAX).unwrap();
+            assert!(decode(&again.plaintext).unwrap().snapshot == contents.snapshot);
+        }
+    }
+}
+
 /// The channel as the essential tier carries it.
 fn essential_part(channel: &ChannelRecord) -> ChannelRecord {
     let mut channel = channel.clone();

@@ -49,10 +49,36 @@ pub(super) fn read_outputs(
     let mut outputs = Vec::new();
     while !bytes.is_empty() {
         let mut output = read_counted(&mut bytes)?;
-        outputs.push(Readable::read(&mut output)?);
+        let descriptor = Readable::read(&mut output)?;
         ensure_empty(output)?;
+        ensure_writeable(&descriptor)?;
+        outputs.push(descriptor);
     }
     Ok(outputs)
+}
+
+/// LDK reads a channel type with optional bits, which no channel has (BOLT #2, `channel_type`), and asserts
+/// that there is none when it writes.
+fn ensure_writeable(output: &SpendableOutputDescriptor) -> Result<(), DecodeError> {
+    let parameters = match output {
+        SpendableOutputDescriptor::StaticOutput { .. } => &None,
+        SpendableOutputDescriptor::DelayedPaymentOutput(output) => {
+            &output.channel_transaction_parameters
+        }
+        SpendableOutputDescriptor::StaticPaymentOutput(output) => {
+            &output.channel_transaction_parameters
+        }
+    };
+    match parameters {
+        Some(parameters)
+            if parameters
+                .channel_type_features
+                .supports_any_optional_bits() =>
+        {
+            Err(DecodeError::InvalidValue)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `None` where there is nothing to add to the essential record.
