@@ -20,7 +20,7 @@ pub enum ChainAccess {
     /// Through an Esplora server of the wallet's network. It learns which channels and addresses are the
     /// wallet's, and cannot make up confirmations.
     Esplora {
-        /// As "https://blockstream.info/api".
+        /// As `https://blockstream.info/api`.
         url: String,
         /// "socks5h://host:port" or "http://host:port"; none: it is asked directly.
         proxy: Option<String>,
