@@ -1,6 +1,6 @@
 //! The decorator of the node's channel message handler.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use super::kept::Kept;
 use super::openings::Openings;
 use super::seen::{Seen, SeenReestablish};
 use crate::backup::MAX_BLOB;
-use crate::exchange::{Inbound, Outbound, PeerFeatures, Verdict};
+use crate::exchange::{ConnectionId, Inbound, Outbound, PeerFeatures, Verdict};
 use crate::locks::lock;
 use crate::service::{Engine, Offered, Outgoing};
 
@@ -49,6 +49,8 @@ where
     /// Held while the inner handler is drained, so that two drains cannot change the order of its
     /// messages. The inner handler never calls back, and none of its callers needs this lock.
     outbound: Mutex<OutboundState>,
+    /// The connections that this handler was told of. A leaf: nothing is called while it is held.
+    connections: Mutex<BTreeMap<PublicKey, ConnectionId>>,
     /// Never held while the inner handler is called.
     kept: Mutex<Kept>,
     openings: Mutex<Openings>,
@@ -82,6 +84,7 @@ where
             inner,
             engine,
             outbound: Mutex::default(),
+            connections: Mutex::default(),
             kept: Mutex::default(),
             openings: Mutex::default(),
             seen: Mutex::default(),
@@ -94,6 +97,19 @@ where
         lock(&self.seen).all()
     }
 
+    /// The connection to a peer that is meant here: there may be another, of another handler.
+    fn connection(&self, peer: &PublicKey) -> Option<ConnectionId> {
+        lock(&self.connections).get(peer).copied()
+    }
+
+    fn gate_lets_out(&self, peer: PublicKey, what: Outbound) -> bool {
+        self.engine.may_leave(peer, self.connection(&peer), what)
+    }
+
+    fn gate_lets_in(&self, peer: PublicKey, offered: impl Into<Offered>) -> Verdict {
+        self.engine.inbound(peer, self.connection(&peer), offered)
+    }
+
     // ---- outgoing ---------------------------------------------------------------------------
 
     /// Takes over what the inner handler wants to send.
@@ -104,7 +120,7 @@ where
                     if matches!(what, Outbound::Reestablish(..)) {
                         // The gate must know our numbers before the peer's 136 is judged. Whether it
                         // may leave is asked again when its turn has come.
-                        self.engine.may_leave(peer, what);
+                        self.gate_lets_out(peer, what);
                     }
                     state.held.push(peer, what, event);
                 }
@@ -127,10 +143,10 @@ where
     }
 
     fn may_leave(&self, peer: PublicKey, what: Outbound, event: &MessageSendEvent) -> bool {
-        let may_leave = self.engine.may_leave(peer, what);
+        let may_leave = self.gate_lets_out(peer, what);
         if may_leave {
             if let Some(id) = lock(&self.openings).becomes(event) {
-                self.engine.may_leave(peer, Outbound::Channel(id));
+                self.gate_lets_out(peer, Outbound::Channel(id));
             }
         }
         may_leave
@@ -148,7 +164,7 @@ where
                 numbers,
             });
         }
-        match self.engine.inbound(peer, offered) {
+        match self.gate_lets_in(peer, offered) {
             Verdict::Drop => Admission::Never,
             Verdict::Keep => Admission::Later,
             Verdict::Forward if lock(&self.kept).stands_before(&peer, message) => Admission::Later,
@@ -169,7 +185,7 @@ where
     fn deliver_kept(&self) {
         let peers = lock(&self.kept).peers();
         for peer in peers {
-            let ask = |offered| self.engine.inbound(peer, offered);
+            let ask = |offered| self.gate_lets_in(peer, offered);
             loop {
                 let next = lock(&self.kept).next(&peer, ask);
                 let Some(message) = next else { break };
@@ -186,8 +202,13 @@ where
     fn accepted(&self, peer: PublicKey, message: &AcceptChannelV2) {
         let id = lock(&self.openings).accepted(peer, message);
         if let Some(id) = id {
-            self.engine.inbound(peer, Inbound::Opening(id));
+            self.gate_lets_in(peer, Inbound::Opening(id));
         }
+    }
+
+    fn disconnected(&self, peer: &PublicKey) {
+        let connection = lock(&self.connections).remove(peer);
+        self.engine.disconnected(*peer, connection);
     }
 
     fn forget(&self, peer: &PublicKey) {
@@ -213,7 +234,7 @@ where
         // the 9 of its connection, which was queued before it, with this one or the next.
         self.drain(&mut state);
         let retrievals = std::mem::take(&mut state.retrievals);
-        let ours = self.engine.take_outbox();
+        let ours = self.engine.take_outbox(|peer| self.connection(peer));
         let inners = state
             .held
             .release(|peer, what, event| self.may_leave(peer, what, event));
@@ -232,7 +253,7 @@ where
 
     fn peer_disconnected(&self, their_node_id: PublicKey) {
         self.forget(&their_node_id);
-        self.engine.disconnected(their_node_id);
+        self.disconnected(&their_node_id);
         self.inner.peer_disconnected(their_node_id);
     }
 
@@ -255,9 +276,11 @@ where
         inbound: bool,
     ) -> Result<(), ()> {
         self.forget(&their_node_id);
-        let blob = self
-            .engine
-            .connected(their_node_id, peer_features(&msg.features), inbound);
+        let features = peer_features(&msg.features);
+        let (connection, blob) = self.engine.connected(their_node_id, features, inbound);
+        if let Some(connection) = connection {
+            lock(&self.connections).insert(their_node_id, connection);
+        }
         let mut state = lock(&self.outbound);
         match blob {
             Some(blob) if blob.is_empty() => {}
@@ -270,7 +293,7 @@ where
         if let Err(()) = self.inner.peer_connected(their_node_id, msg, inbound) {
             // There will be no `peer_disconnected`.
             self.forget(&their_node_id);
-            self.engine.disconnected(their_node_id);
+            self.disconnected(&their_node_id);
             return Err(());
         }
         // The peer's 136 may be the next thing to be handled: our own numbers must be known by then.
@@ -309,7 +332,9 @@ macro_rules! guard_channel_messages {
             }
 
             fn handle_peer_storage(&self, their_node_id: PublicKey, msg: PeerStorage) {
-                self.engine.storage_received(their_node_id, &msg.data);
+                let connection = self.connection(&their_node_id);
+                self.engine
+                    .storage_received(their_node_id, connection, &msg.data);
             }
 
             fn handle_peer_storage_retrieval(
@@ -317,7 +342,9 @@ macro_rules! guard_channel_messages {
                 their_node_id: PublicKey,
                 msg: PeerStorageRetrieval,
             ) {
-                self.engine.retrieval_received(their_node_id, &msg.data);
+                let connection = self.connection(&their_node_id);
+                self.engine
+                    .retrieval_received(their_node_id, connection, &msg.data);
             }
 
             fn get_chain_hashes(&self) -> Option<Vec<ChainHash>> {

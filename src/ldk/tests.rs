@@ -1,5 +1,7 @@
 //! The decorator around a handler that does what the test says.
 
+mod two_handlers;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -123,6 +123,8 @@ impl Drop for InUse<'_> {
         // Waits for its thread.
         drop(session);
         give_waker(self.shared, self.storage);
+        // What came to wait for the relay's peers meanwhile.
+        self.storage.wake_soon();
         drop(changing);
         self.shared.bell.ring();
     }

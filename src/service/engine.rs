@@ -38,7 +38,8 @@ use super::stamps::DurableStamps;
 use super::WalletSource;
 use crate::backup::{BackupKey, ChannelIds, MonitorRecord, Padding};
 use crate::exchange::{
-    Action, Exchange, Inbound, Numbers, Outbound, PeerFeatures, Proof, Time, Verdict, WalletState,
+    Action, ConnectionId, Exchange, Inbound, Numbers, Outbound, PeerFeatures, Proof, Time, Verdict,
+    WalletState,
 };
 use crate::locks::{lock, read, write};
 use crate::store::{Store, StoreError};
@@ -115,21 +116,29 @@ impl Engine {
 
     // ---- what the LDK side calls ------------------------------------------------------------
 
-    /// A peer connects. Returns the blob that we keep for it, as it stands now: its 9.
-    /// Empty: there is nothing to return. None: nothing is known of what was kept for it.
+    // A message handler says with each call which connection it means. There may be two handlers, a
+    // session's and a relay's, and a peer may have left one when it is connected to the other: what is said
+    // of a connection that is no more must not touch the gate of the present one (safety rule 6).
+
+    /// A peer connects. Returns which connection it is, and the blob that we keep for it, as it stands now:
+    /// its 9. Empty: there is nothing to return. None: nothing is known of what was kept for it.
     pub fn connected(
         &self,
         peer: PublicKey,
         features: PeerFeatures,
         inbound: bool,
-    ) -> Option<Vec<u8>> {
-        let pending = self.input(|exchange, now| {
+    ) -> (Option<ConnectionId>, Option<Vec<u8>>) {
+        let (connection, pending) = self.input(|exchange, now| {
             exchange.connected(now, peer, features);
             if !inbound {
                 exchange.dialled(&peer);
             }
-            exchange.pending_slot(&peer)
+            (exchange.connection(&peer), exchange.pending_slot(&peer))
         });
+        (connection, self.kept_for(peer, pending))
+    }
+
+    fn kept_for(&self, peer: PublicKey, pending: Option<Arc<[u8]>>) -> Option<Vec<u8>> {
         let unsaved = || lock(&self.desk).unsaved.get(&peer).cloned();
         let blob = match pending.or_else(unsaved) {
             Some(blob) => blob.to_vec(),
@@ -144,8 +153,17 @@ impl Engine {
         Some(blob)
     }
 
-    pub fn disconnected(&self, peer: PublicKey) {
-        self.input(|exchange, now| exchange.disconnected(now, peer));
+    pub fn disconnected(&self, peer: PublicKey, connection: Option<ConnectionId>) {
+        let was_present = self.input(|exchange, now| {
+            let is_present = exchange.connection(&peer) == connection;
+            if is_present {
+                exchange.disconnected(now, peer);
+            }
+            is_present
+        });
+        if !was_present {
+            return;
+        }
         lock(&self.desk).refused.remove(&peer);
         self.outbox.disconnected(&peer);
     }
@@ -157,7 +175,10 @@ impl Engine {
 
     /// `peer_storage` (type 7) came. Whether it is kept depends on the channels of this moment: one
     /// that has just come to be counts (safety rule 11).
-    pub fn storage_received(&self, peer: PublicKey, blob: &[u8]) {
+    pub fn storage_received(&self, peer: PublicKey, connection: Option<ConnectionId>, blob: &[u8]) {
+        if !self.is_present(&peer, connection) {
+            return;
+        }
         if self.refuse_if_closed(peer) {
             return;
         }
@@ -189,8 +210,16 @@ impl Engine {
 
     /// `peer_storage_retrieval` (type 9) came: compared with the live state of this moment. What is
     /// not compared does not cost its reading, which takes LDK's locks.
-    pub fn retrieval_received(&self, peer: PublicKey, blob: &[u8]) {
-        if !self.look(|exchange| exchange.awaits_retrieval(&peer)) {
+    pub fn retrieval_received(
+        &self,
+        peer: PublicKey,
+        connection: Option<ConnectionId>,
+        blob: &[u8],
+    ) {
+        let is_awaited = |exchange: &Exchange| {
+            exchange.connection(&peer) == connection && exchange.awaits_retrieval(&peer)
+        };
+        if !self.look(is_awaited) {
             return;
         }
         let opened = self.key.open_snapshot(blob);
@@ -206,12 +235,31 @@ impl Engine {
     }
 
     /// Whether a message of the node's own handler may see the wire now.
-    pub fn may_leave(&self, peer: PublicKey, message: Outbound) -> bool {
-        self.input(|exchange, now| exchange.may_leave(now, peer, message))
+    pub fn may_leave(
+        &self,
+        peer: PublicKey,
+        connection: Option<ConnectionId>,
+        message: Outbound,
+    ) -> bool {
+        self.input(|exchange, now| {
+            exchange.connection(&peer) == connection && exchange.may_leave(now, peer, message)
+        })
+    }
+
+    fn is_present(&self, peer: &PublicKey, connection: Option<ConnectionId>) -> bool {
+        self.look(|exchange| exchange.connection(peer) == connection)
     }
 
     /// Whether the node's own handler may see a message of the peer.
-    pub fn inbound(&self, peer: PublicKey, offered: impl Into<Offered>) -> Verdict {
+    pub fn inbound(
+        &self,
+        peer: PublicKey,
+        connection: Option<ConnectionId>,
+        offered: impl Into<Offered>,
+    ) -> Verdict {
+        if !self.is_present(&peer, connection) {
+            return Verdict::Drop;
+        }
         let Offered { message, secret } = offered.into();
         let Inbound::Reestablish(id, theirs) = message else {
             return self.input(|exchange, now| exchange.inbound(now, peer, message));
@@ -253,15 +301,21 @@ impl Engine {
         }
     }
 
-    /// Our own messages that wait to be sent. What was meant for an earlier connection is dropped:
-    /// the present one has to be read back first (safety rule 1).
-    pub fn take_outbox(&self) -> Vec<(PublicKey, Outgoing)> {
-        let taken = self.outbox.take();
-        if taken.is_empty() {
+    /// Our own messages that wait to be sent on a handler's connections. What was meant for an earlier connection
+    /// is dropped: the present one has to be read back first (safety rule 1).
+    pub fn take_outbox(
+        &self,
+        connection_of: impl Fn(&PublicKey) -> Option<ConnectionId>,
+    ) -> Vec<(PublicKey, Outgoing)> {
+        if self.outbox.is_empty() {
             return Vec::new();
         }
-        self.done.notify_all();
         let exchange = lock(&self.exchange);
+        let taken = self.outbox.take(|peer| {
+            let present = exchange.connection(peer);
+            present.is_none() || connection_of(peer) == present
+        });
+        self.done.notify_all();
         let current = taken.into_iter().filter(|envelope| {
             let present = exchange.connection(&envelope.peer);
             present.is_some() && (envelope.connection.is_none() || envelope.connection == present)

@@ -186,6 +186,11 @@ impl PeerStorage {
         self.engine.set_waker(Arc::new(waker));
     }
 
+    /// Has the waker called soon, for what came to wait while another one was set.
+    pub(crate) fn wake_soon(&self) {
+        self.engine.wake_soon();
+    }
+
     /// What to call when the status may have changed or an event was added. On a thread of this project
     /// that holds no lock; it has to return at once.
     pub(crate) fn set_bell(&self, bell: impl Fn() + Send + Sync + 'static) {

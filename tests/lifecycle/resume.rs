@@ -265,3 +265,21 @@ fn the_waker_of_a_message_relay_survives_sessions_and_suspensions() {
         phone.wait_idle();
     }
 }
+
+#[test]
+fn the_waker_of_a_message_relay_is_called_when_a_session_is_over() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
+
+    let phone = Phone::settled();
+    phone.wait_idle();
+    let woken = Arc::<AtomicBool>::default();
+    let flag = woken.clone();
+    phone
+        .life
+        .set_waker(move || flag.store(true, Ordering::SeqCst));
+    let peers = [phone.keeper.record()];
+    let visits = phone.life.sync_with_peers(&peers, Work::default(), LONG);
+    assert!(visits.unwrap().peers[0].outcome.is_ok());
+    wait_until("the waker", DEADLINE, || woken.load(Ordering::SeqCst));
+}

@@ -31,8 +31,13 @@ impl Outbox {
         lock(&self.0).push(envelope);
     }
 
-    pub fn take(&self) -> Vec<Envelope> {
-        std::mem::take(&mut *lock(&self.0))
+    /// Takes what is for these peers.
+    pub fn take(&self, mut is_for: impl FnMut(&PublicKey) -> bool) -> Vec<Envelope> {
+        let mut waiting = lock(&self.0);
+        let all = std::mem::take(&mut *waiting).into_iter();
+        let (taken, left) = all.partition(|envelope| is_for(&envelope.peer));
+        *waiting = left;
+        taken
     }
 
     pub fn is_empty(&self) -> bool {

@@ -76,11 +76,15 @@ impl Engine {
         desk.busy += 1;
         drop(desk);
         if self.write() {
-            // Not from here: the worker wakes LDK.
-            lock(&self.desk).gate_has_opened = true;
-            self.work.notify_one();
+            self.wake_soon();
         }
         self.no_longer_busy();
+    }
+
+    /// Has the worker wake LDK: for where the waker cannot be called from.
+    pub fn wake_soon(&self) {
+        lock(&self.desk).gate_has_opened = true;
+        self.work.notify_one();
     }
 
     /// Has LDK ask for messages, outside of all our locks.
