@@ -3,6 +3,7 @@
 mod android;
 mod bindings;
 mod build;
+mod deny;
 mod fuzz;
 mod kotlin;
 mod ldk_node;
@@ -24,6 +25,7 @@ cargo xtask swift                           ...those of ios/, where need be with
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
+cargo xtask deny                            licences, sources and known flaws of all dependencies
 cargo xtask bench [arguments of cargo bench]
 cargo xtask help";
 
@@ -57,6 +59,7 @@ fn dispatch(args: &[String]) -> Outcome {
             println!("Swift:   {}", made.swift.display());
             Ok(())
         }
+        "deny" if rest.is_empty() => deny::deny(),
         "bench" => step("benches", || run(cargo().arg("bench").args(rest))),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
