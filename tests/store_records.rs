@@ -700,3 +700,11 @@ fn events() -> Vec<Event> {
     ]);
     events
 }
+
+#[test]
+fn what_is_logged_is_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = testkit::logs::lines_seen();
+    open(dir.path());
+    assert!(testkit::logs::lines_seen() > before);
+}

@@ -188,7 +188,7 @@ impl LdkWallet {
         if place != KeyPlace::Unknown || kind == ChannelKind::Other {
             without_keys.remove(&id);
         } else if without_keys.insert(id) {
-            log::error!("the keys of channel {id} were not found: its backup is incomplete");
+            log::error!("the keys of a channel were not found: its backup is incomplete");
         }
     }
 }

@@ -142,6 +142,7 @@ pub struct Phone {
 
 impl Phone {
     pub fn with(change: impl FnOnce(&mut LifecycleConfig)) -> Phone {
+        testkit::logs::watch();
         let keeper = Keeper::new();
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(&dir.path().join("data"));

@@ -137,6 +137,7 @@ impl Rescuer {
         dir: PathBuf,
         source: Arc<dyn ChainSource>,
     ) -> Rescuer {
+        testkit::logs::watch();
         let identity = Identity::from_seed(seed).unwrap();
         let (storage, session) = open_quietly(&identity, dir);
         let clock = ManualClock::new();

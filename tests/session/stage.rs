@@ -36,6 +36,7 @@ impl Quiet {
     }
 
     pub fn with_config(seed: [u8; 32], dir: &Path, config: SessionConfig) -> Quiet {
+        testkit::logs::watch();
         let keys = Arc::new(KeysManager::new(&seed, 0, 0, true));
         let storage = PeerStorage::open(Config::new(dir, Network::Regtest), &*keys).unwrap();
         let wire = Arc::new(WireTap::new(Arc::new(Silent)));

@@ -39,6 +39,7 @@ pub fn key() -> BackupKey {
 }
 
 pub fn try_open(dir: &Path) -> Result<(Store, SavedState), StoreError> {
+    testkit::logs::watch();
     Store::open(dir, key(), owner())
 }
 

@@ -121,6 +121,7 @@ type Unswept = Arc<Mutex<Vec<SpendableOutputDescriptor>>>;
 
 impl Wallet {
     pub fn start(config: WalletConfig) -> Wallet {
+        testkit::logs::watch();
         let keys = keys(&config.node);
         let storage = PeerStorage::open(
             Config {

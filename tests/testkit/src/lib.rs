@@ -10,6 +10,7 @@
 //! * [`RawPeer`]: a Lightning peer with no channels and no rules, which says what it is told to say.
 //! * [`ScriptedPeer`]: Core Lightning, LND or Eclair, as a node sees them that has lost its channels.
 //! * [`WireTap`]: every message that a node received and sent, in order.
+//! * [`logs`]: a watch on what the crates under test log.
 //! * [`wait_until`]: the one way to wait.
 //!
 //! This crate knows nothing of the crate under test.
@@ -20,6 +21,7 @@
 pub mod chain;
 pub mod esplora;
 mod lock;
+pub mod logs;
 mod net;
 pub mod node;
 mod panics;
