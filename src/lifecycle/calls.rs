@@ -142,7 +142,7 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
             NodeStart::DoNotStart { alarms }
         }
         Ok(()) if !ended => NodeStart::Unknown(WhyUnknown::StillConnected),
-        Ok(()) => NodeStart::SafeToStart,
+        Ok(()) => NodeStart::NothingKnownAgainst,
         Err(why) => NodeStart::Unknown(why),
     };
     drop(storage);

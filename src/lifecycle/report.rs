@@ -82,7 +82,7 @@ pub struct ShutdownReport {
 pub enum NodeStart {
     /// At least one peer returned a backup that is no older than any that this device knows to have sent,
     /// and nothing says that the state of this device is old. No connection is left.
-    SafeToStart,
+    NothingKnownAgainst,
     /// The channel state of this device is old, or may be: a node that runs on it can lose all funds of
     /// its channels. The person has to decide
     /// ([`PeerStorage::resolve_alarm`](crate::PeerStorage::resolve_alarm)).

@@ -136,13 +136,13 @@ fn assert_do_not_start(start: NodeStart) {
 }
 
 #[test]
-fn a_current_state_is_safe_and_the_node_starts_without_a_session_beside_it() {
+fn nothing_is_known_against_a_current_state_and_the_node_starts_without_a_session_beside_it() {
     let town = Town::new();
     let life = town.backed_up("storage");
     assert!(life.on_background(LONG).suspended);
     life.on_foreground();
     let start = within(CHECK, || life.check_before_node_start(CHECK));
-    assert_eq!(start, NodeStart::SafeToStart);
+    assert_eq!(start, NodeStart::NothingKnownAgainst);
     town.assert_left(&life);
     // Before the host says that it started, the node is taken to run already.
     let peers = [record(town.bob.node.id(), town.bob.node.addr())];
@@ -164,7 +164,7 @@ fn a_current_state_is_safe_and_the_node_starts_without_a_session_beside_it() {
     life.on_host_node_changed(false);
     assert!(life.on_background(LONG).drained);
     let start = within(CHECK, || life.check_before_node_start(CHECK));
-    assert_eq!(start, NodeStart::SafeToStart);
+    assert_eq!(start, NodeStart::NothingKnownAgainst);
     assert!(town.bob.node.closed_channels().is_empty());
 }
 
@@ -239,11 +239,11 @@ fn a_peer_that_returns_an_older_backup_than_was_sent_cannot_tell() {
     assert_eq!(check(), NodeStart::Unknown(WhyUnknown::OnlyOlder));
     // It was sent the newest again.
     phone.keeper.wait_for(b"second");
-    assert_eq!(check(), NodeStart::SafeToStart);
+    assert_eq!(check(), NodeStart::NothingKnownAgainst);
 }
 
 #[test]
-fn nothing_is_called_safe_beside_a_session_that_does_not_end() {
+fn no_node_may_start_beside_a_session_that_does_not_end() {
     let phone = Phone::settled();
     let life = phone.life.clone();
     let (begun, has_begun) = mpsc::channel();
@@ -259,7 +259,7 @@ fn nothing_is_called_safe_beside_a_session_that_does_not_end() {
     assert_eq!(check(), NodeStart::Unknown(WhyUnknown::StillConnected));
     end.send(()).unwrap();
     at_work.join().unwrap().unwrap();
-    assert_eq!(check(), NodeStart::SafeToStart);
+    assert_eq!(check(), NodeStart::NothingKnownAgainst);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub struct ShutdownReport {
 pub enum NodeStart {
     /// At least one peer returned a backup that is no older than any that this device knows to have sent, and
     /// nothing says that the state of this device is old. No connection is left.
-    SafeToStart,
+    NothingKnownAgainst,
     /// The channel state of this device is old, or may be: a node that runs on it can lose all funds of its
     /// channels. Ask the person, and call `resolve_alarm`.
     DoNotStart {
@@ -233,7 +233,7 @@ impl From<lifecycle::ShutdownReport> for ShutdownReport {
 impl From<lifecycle::NodeStart> for NodeStart {
     fn from(start: lifecycle::NodeStart) -> Self {
         match start {
-            lifecycle::NodeStart::SafeToStart => NodeStart::SafeToStart,
+            lifecycle::NodeStart::NothingKnownAgainst => NodeStart::NothingKnownAgainst,
             lifecycle::NodeStart::DoNotStart { alarms } => NodeStart::DoNotStart {
                 alarms: alarms.into_iter().map(StorageAlarm::from).collect(),
             },

@@ -53,7 +53,7 @@ struct Phone: Codable {
             break
         }
         switch try await storage.checkBeforeNodeStart(budgetMs: 3000) {
-        case .safeToStart: say("The node may start.")
+        case .nothingKnownAgainst: say("The node may start.")
         case let other: throw NeverHappened(description: "\(other)")
         }
         _ = try await storage.shutdown(budgetMs: 5000)

@@ -76,7 +76,7 @@ extension Wallet {
         let storage = try await backup.storage()
         try storage.reportWallet(report: report())
         switch try await storage.checkBeforeNodeStart(budgetMs: 3000) {
-        case .safeToStart, .unknown: // Unknown: nobody could be asked. Start as without this check.
+        case .nothingKnownAgainst, .unknown: // Unknown: nobody could be asked. Start as without this check.
             try node.start()
         case .doNotStart(let alarms): // Starting could cost all funds of a channel. Ask the person.
             await screen.show(alarms)

@@ -35,7 +35,7 @@ extension Runner {
     func answer(_ start: NodeStart) -> JSON {
         var answer: [String: JSON] = ["answer": .string(snake(start)), "why": .null]
         switch start {
-        case .safeToStart: break
+        case .nothingKnownAgainst: break
         case .doNotStart(let alarms): answer["alarms"] = JSON(alarms.count)
         case .unknown(.hindered(let hindrance)): answer["why"] = .string(snake(hindrance))
         case .unknown(let why): answer["why"] = .string(snake(why))

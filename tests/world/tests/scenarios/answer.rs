@@ -48,7 +48,7 @@ pub fn error(error: &PeerStorageError) -> Value {
 
 pub fn node_start(answer: &NodeStart) -> Value {
     let (why, alarms) = match answer {
-        NodeStart::SafeToStart => (None, 0),
+        NodeStart::NothingKnownAgainst => (None, 0),
         NodeStart::DoNotStart { alarms } => (None, alarms.len()),
         NodeStart::Unknown { why } => (Some(why_unknown(why)), 0),
     };

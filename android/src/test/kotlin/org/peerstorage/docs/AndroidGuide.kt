@@ -120,7 +120,7 @@ suspend fun App.startNode(peerStorage: AndroidPeerStorage) {
     storage.reportWallet(walletOf(node, closedChannels.all()))
     when (val answer = storage.checkBeforeNodeStart(budgetMs = 3_000u)) {
         is NodeStart.DoNotStart -> show(answer.alarms)          // the state on this device is old: it could cost all
-        is NodeStart.SafeToStart, is NodeStart.Unknown -> node.start()   // unknown: as it would have without us
+        is NodeStart.NothingKnownAgainst, is NodeStart.Unknown -> node.start()   // unknown: as it would have without us
     }
 }
 // [end]
