@@ -141,7 +141,9 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
             shared.change(|state, _| state.facts.host_node_may_run = false);
             NodeStart::DoNotStart { alarms }
         }
-        Ok(()) if !ended => NodeStart::Unknown(WhyUnknown::StillConnected),
+        Ok(()) | Err(WhyUnknown::NoStateStamps) if !ended => {
+            NodeStart::Unknown(WhyUnknown::StillConnected)
+        }
         Ok(()) => NodeStart::NothingKnownAgainst,
         Err(why) => NodeStart::Unknown(why),
     };

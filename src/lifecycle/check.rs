@@ -49,7 +49,10 @@ pub(super) fn ask(
         _ => None,
     });
     match returned.max() {
-        Some(revision) if Some(revision) >= newest => Ok(()),
+        Some(revision) if Some(revision) >= newest => match shared.reported.lacks_state_stamps() {
+            true => Err(WhyUnknown::NoStateStamps),
+            false => Ok(()),
+        },
         Some(_) => Err(WhyUnknown::OnlyOlder),
         None if visits().next().is_some() => Err(WhyUnknown::NothingReturned),
         None => Err(WhyUnknown::NobodyReached),

@@ -81,7 +81,10 @@ pub struct ShutdownReport {
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeStart {
     /// At least one peer returned a backup that is no older than any that this device knows to have sent,
-    /// and nothing says that the state of this device is old. No connection is left.
+    /// no ready channel that it names is missing here, and no state stamp is behind one in any backup. No
+    /// connection is left.
+    ///
+    /// It proves nothing: peers may all hold, or give, something old.
     NothingKnownAgainst,
     /// The channel state of this device is old, or may be: a node that runs on it can lose all funds of
     /// its channels. The person has to decide
@@ -116,6 +119,11 @@ pub enum WhyUnknown {
     /// Peers returned only backups that are older than what this device has sent: they cannot tell.
     #[error("no peer returned a backup that is new enough")]
     OnlyOlder,
+    /// All that was reported is in the backups, but a ready channel was reported without a state stamp (its
+    /// [`update_id`](crate::backup::ChannelRecord::update_id) is zero): how old its state is could not be
+    /// compared. So it is with every list of ldk-node's, and with a channel that nothing was paid through.
+    #[error("a channel was reported without a state stamp")]
+    NoStateStamps,
     /// A connection did not end in time. The peers may take the node's for a second one.
     #[error("a connection did not end in time")]
     StillConnected,

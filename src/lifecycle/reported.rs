@@ -7,7 +7,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::sign::SpendableOutputDescriptor;
 
 use super::shared::OpenStorage;
-use crate::backup::{ChannelRecord, MonitorRecord, PeerRecord};
+use crate::backup::{ChannelPhase, ChannelRecord, MonitorRecord, PeerRecord};
 use crate::exchange::WalletState;
 use crate::locks::lock;
 use crate::service::{PeerStorage, WalletSource};
@@ -59,6 +59,13 @@ pub(super) struct Reported {
 impl Reported {
     pub fn is_known(&self) -> bool {
         lock(&self.wallet).is_some()
+    }
+
+    /// A ready channel has no state stamp: how old its state is cannot be compared.
+    pub fn lacks_state_stamps(&self) -> bool {
+        let wallet = lock(&self.wallet).clone();
+        let mut channels = wallet.iter().flat_map(|wallet| &wallet.channels);
+        channels.any(|c| c.phase == ChannelPhase::Ready && c.update_id == 0)
     }
 
     pub fn peers(&self) -> Vec<PeerRecord> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::Network;
+use ldk_peer_storage::backup::ChannelPhase;
 use ldk_peer_storage::exchange::{AlarmKind, Past};
 use ldk_peer_storage::ldk::LdkWallet;
 use ldk_peer_storage::lifecycle::{
@@ -225,6 +226,23 @@ fn what_was_reported_is_compared_again_at_every_opening() {
     assert!(!life.status().storage.backup.holding);
     assert_do_not_start(within(CHECK, || life.check_before_node_start(CHECK)));
     assert_eq!(life.opening(), None);
+}
+
+#[test]
+fn where_no_state_stamp_was_reported_nobody_knows_how_old_the_state_is() {
+    let mut town = Town::new();
+    // As ldk-node lists them: the channels, and not how far they have come.
+    town.report.monitors.clear();
+    for channel in &mut town.report.channels {
+        assert_eq!(channel.phase, ChannelPhase::Ready);
+        channel.update_id = 0;
+    }
+    let life = town.backed_up("storage");
+    let start = within(CHECK, || life.check_before_node_start(CHECK));
+    assert_eq!(start, NodeStart::Unknown(WhyUnknown::NoStateStamps));
+    town.assert_left(&life);
+    // The wallet may start it, as after any answer of this kind.
+    assert_eq!(life.status().obstacle, Some(Obstacle::HostNodeRuns));
 }
 
 #[test]

@@ -51,8 +51,9 @@ pub struct ShutdownReport {
 /// Whether the wallet's own node may start.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum NodeStart {
-    /// At least one peer returned a backup that is no older than any that this device knows to have sent, and
-    /// nothing says that the state of this device is old. No connection is left.
+    /// At least one peer returned a backup that is no older than any that this device knows to have sent, no
+    /// ready channel that it names is missing here, and no state stamp is behind one in any backup. No connection
+    /// is left. It proves nothing: peers may all hold, or give, something old.
     NothingKnownAgainst,
     /// The channel state of this device is old, or may be: a node that runs on it can lose all funds of its
     /// channels. Ask the person, and call `resolve_alarm`.
@@ -85,6 +86,10 @@ pub enum WhyUnknown {
     NothingReturned,
     /// Peers returned only backups that are older than what this device has sent: they cannot tell.
     OnlyOlder,
+    /// All that was reported is in the backups, but a ready channel was reported without a state stamp (zero):
+    /// how old its state is could not be compared. So it is with every list of ldk-node's, and with a channel
+    /// that nothing was paid through.
+    NoStateStamps,
     /// A connection did not end in time. The peers may take the node's for a second one.
     StillConnected,
 }
@@ -254,6 +259,7 @@ impl From<lifecycle::WhyUnknown> for WhyUnknown {
             Core::NobodyReached => WhyUnknown::NobodyReached,
             Core::NothingReturned => WhyUnknown::NothingReturned,
             Core::OnlyOlder => WhyUnknown::OnlyOlder,
+            Core::NoStateStamps => WhyUnknown::NoStateStamps,
             Core::StillConnected => WhyUnknown::StillConnected,
         }
     }
