@@ -6,7 +6,7 @@ mod example;
 
 use bitcoin::{Amount, ScriptBuf, TxOut};
 use example::*;
-use ldk_peer_storage::backup::ChannelPhase::{Closing, Ready};
+use ldk_peer_storage::backup::ChannelPhase::{Closing, Opening, Ready};
 use ldk_peer_storage::backup::{ChannelIds, OpenError, Tier};
 use ldk_peer_storage::exchange::PastError;
 use lightning::sign::SpendableOutputDescriptor;
@@ -132,6 +132,44 @@ fn what_comes_to_light_after_a_restore_is_merged() {
         .returns(2, &foreign((1, 3), &[(2, 1, 5, Ready)]), Tier::Full);
     assert!(!w.exchange.holding(), "the loss is known");
     assert_eq!(w.snapshot().channels.len(), 2);
+}
+
+#[test]
+fn what_a_restore_brought_here_is_known_from_everything_else_that_only_backups_know() {
+    let backup = || {
+        foreign(
+            (1, 4),
+            &[(1, 0, 5, Ready), (2, 1, 1, Opening), (3, 2, 1, Closing)],
+        )
+    };
+    let mut w = Example::unknown();
+    w.connect(1).returns(1, &backup(), Tier::Full);
+    // Read, and not yet taken.
+    assert_eq!(
+        w.exchange.restored_channels().len(),
+        2,
+        "a closed one is over"
+    );
+    w.exchange.finish_restore(w.now).unwrap();
+    w.take().restart();
+    assert_eq!(w.exchange.restored_channels().len(), 2);
+    // The wallet was restored from elsewhere as well.
+    w.live(&[(1, 0, 5, Ready)]);
+    let ids: Vec<_> = w.exchange.restored_channels();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(ids[0].counterparty, node_id(2));
+    w.exchange.channel_resolved(w.now, ids[0].ids);
+    assert_eq!(w.exchange.restored_channels(), []);
+
+    // A wallet that was adopted lacks a channel, and the person says that this is how it is.
+    let mut w = Example::unknown();
+    w.live(&[(1, 0, 5, Ready)]);
+    w.connect(1).returns(1, &backup(), Tier::Full);
+    w.exchange.adopt(w.now).unwrap();
+    w.take().restart();
+    w.live(&[(1, 0, 5, Ready)]);
+    assert_eq!(w.exchange.restored_channels(), []);
+    assert!(w.exchange.status().restored_channels > 0);
 }
 
 #[test]

@@ -111,8 +111,9 @@ fn a_file_of_an_earlier_schema_is_brought_up_to_date_and_keeps_what_it_holds() {
     let newest = {
         let raw = raw(dir.path());
         let newest = version(&raw);
-        raw.execute_batch("DROP TABLE recovery_steps; PRAGMA user_version = 1")
-            .unwrap();
+        let first = "DROP TABLE recovery_steps; ALTER TABLE meta DROP COLUMN was_restored;
+                     PRAGMA user_version = 1";
+        raw.execute_batch(first).unwrap();
         newest
     };
     let (store, state) = open(dir.path());

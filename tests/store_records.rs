@@ -44,6 +44,7 @@ fn every_record_survives_a_restart() {
 
     let mut records = vec![
         Record::LostBefore(2),
+        Record::Restored,
         Record::Past(Past::Known),
         Record::HighestSeen(revision(2, u64::MAX)),
         Record::Snapshot(snapshot(revision(3, 9), 1)),
@@ -72,6 +73,7 @@ fn every_record_survives_a_restart() {
     assert_eq!(state.installation, installation);
     assert_eq!(state.past, Past::Known);
     assert_eq!(state.lost_before_epoch, 2);
+    assert!(state.was_restored);
     assert_eq!(state.highest_seen, revision(3, 9));
     assert_eq!(state.snapshot, Some(snapshot(revision(3, 9), 1)));
     let expected = storers

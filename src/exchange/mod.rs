@@ -81,6 +81,8 @@ pub struct Exchange {
     epoch: u32,
     /// Backups of epochs below this may be older than the loss that a restore has made good.
     lost_before_epoch: u32,
+    /// A restore has ended here.
+    was_restored: bool,
     snapshot: Option<Current>,
     live: Option<WalletState>,
     /// The app has said what the past is since the start: what is known then is all there is.
@@ -142,6 +144,7 @@ impl Exchange {
             highest_seen,
             epoch,
             lost_before_epoch: saved.lost_before_epoch,
+            was_restored: saved.was_restored,
             app_data: current
                 .as_ref()
                 .map(|c| c.snapshot.app_data.clone())

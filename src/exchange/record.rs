@@ -19,6 +19,8 @@ pub enum Record {
     Past(Past),
     /// What came before this epoch was lost here, and is known to be.
     LostBefore(u32),
+    /// What the backups name was restored here, onto a device that has no state of it.
+    Restored,
     /// The highest revision ever seen, here or in a returned blob.
     HighestSeen(Revision),
     /// Our newest snapshot. Older ones may be dropped, the newest never.
@@ -71,6 +73,7 @@ impl fmt::Debug for Record {
         match self {
             Record::Past(past) => f.debug_tuple("Past").field(past).finish(),
             Record::LostBefore(epoch) => f.debug_tuple("LostBefore").field(epoch).finish(),
+            Record::Restored => f.write_str("Restored"),
             Record::HighestSeen(revision) => f.debug_tuple("HighestSeen").field(revision).finish(),
             Record::Snapshot(snapshot) => f.debug_tuple("Snapshot").field(snapshot).finish(),
             Record::Storer(peer, state) => {
@@ -116,6 +119,8 @@ pub struct SavedState {
     pub past: Past,
     /// What came before this epoch was lost here, and is known to be.
     pub lost_before_epoch: u32,
+    /// A restore has ended here.
+    pub was_restored: bool,
     /// The highest revision ever seen.
     pub highest_seen: Revision,
     /// Our newest snapshot.

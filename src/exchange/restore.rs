@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{Action, AlarmKind, Evidence, Exchange, Past, Record, Time};
 use crate::backup::{
-    ChannelIds, ChannelRecord, Contents, InstallationId, MonitorRecord, PeerRecord, Revision,
+    ChannelIds, ChannelPhase, ChannelRecord, Contents, InstallationId, MonitorRecord, PeerRecord,
+    Revision,
 };
 
 /// What was read back by a data directory that does not know its past.
@@ -213,6 +214,8 @@ impl Exchange {
             }
             _ => false,
         });
+        self.was_restored = true;
+        self.actions.push(Action::Persist(Record::Restored));
         self.past_is_known(now);
         Ok(report)
     }
@@ -299,6 +302,21 @@ impl Exchange {
             peers: self.book.peers.clone(),
             restored_outputs: self.book.restored_outputs.clone(),
         }
+    }
+
+    /// Channels that a restore has brought back, or would, and that may still be open: this device has no
+    /// state of them. A Lightning node that started here would not know them, and their peers would close
+    /// them without anybody's consent (safety rule 10).
+    pub fn restored_channels(&self) -> Vec<ChannelRecord> {
+        // An adopted wallet may have left channels behind that nobody reported as swept: that is no loss.
+        let lost = match self.past {
+            Past::Known => self.was_restored,
+            Past::Unknown => self.live.is_none(),
+        };
+        let may_be_open =
+            |channel: &&ChannelRecord| channel.restored && channel.phase != ChannelPhase::Closing;
+        let channels = self.book.channels.iter().filter(|_| lost);
+        channels.filter(may_be_open).cloned().collect()
     }
 
     /// Hands back a blob that was read before the process ended, from the host's records.

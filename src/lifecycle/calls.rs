@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::call::Deadline;
 use super::check;
 use super::pass::{known_peers, visit};
-use super::shared::Shared;
+use super::shared::{OpenStorage, Shared};
 use super::state::{Place, State};
 use super::visit::Visit;
 use super::{
@@ -121,36 +121,51 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
         state.facts.host_node_may_run = false;
     });
     let storage = shared.storage_by(call.deadline.work_until);
-    let (storage, answer) = match storage {
-        Ok(storage) => {
-            let asked = check::ask(shared, &storage, call.left());
-            (Some(storage), asked)
+    let answer = match known_against(shared, storage.as_ref().ok()) {
+        Some(answer) => answer,
+        None => {
+            let asked = match &storage {
+                Ok(storage) => check::ask(shared, storage, call.left()),
+                Err(error) => Err(WhyUnknown::Unavailable(error.clone())),
+            };
+            // From here on no visit begins; then none is left.
+            shared.change(|state, _| state.facts.host_node_may_run = !state.is_shut_down());
+            let ended = end_sessions(shared, call.deadline);
+            match (known_against(shared, storage.as_ref().ok()), asked) {
+                (Some(answer), _) => {
+                    shared.change(|state, _| state.facts.host_node_may_run = false);
+                    answer
+                }
+                (None, Ok(()) | Err(WhyUnknown::NoStateStamps)) if !ended => {
+                    NodeStart::Unknown(WhyUnknown::StillConnected)
+                }
+                (None, Ok(())) => NodeStart::NothingKnownAgainst,
+                (None, Err(why)) => NodeStart::Unknown(why),
+            }
         }
-        Err(error) => (None, Err(WhyUnknown::Unavailable(error))),
-    };
-    // From here on no visit begins; then none is left.
-    shared.change(|state, _| state.facts.host_node_may_run = !state.is_shut_down());
-    let ended = end_sessions(shared, call.deadline);
-    let alarms = match &storage {
-        Some(storage) => check::holding(storage.alarms()),
-        // What cannot be opened now may have told of an alarm before.
-        None => check::holding(shared.state().last_status.backup.alarms.clone()),
-    };
-    let answer = match answer {
-        _ if !alarms.is_empty() => {
-            shared.change(|state, _| state.facts.host_node_may_run = false);
-            NodeStart::DoNotStart { alarms }
-        }
-        Ok(()) | Err(WhyUnknown::NoStateStamps) if !ended => {
-            NodeStart::Unknown(WhyUnknown::StillConnected)
-        }
-        Ok(()) => NodeStart::NothingKnownAgainst,
-        Err(why) => NodeStart::Unknown(why),
     };
     drop(storage);
     call.done();
     shared.wait_for_rest(call.deadline);
     answer
+}
+
+/// What is known without asking anybody. What cannot be opened now may have told of it before.
+fn known_against(shared: &Arc<Shared>, storage: Option<&OpenStorage>) -> Option<NodeStart> {
+    let (alarms, channels) = match storage {
+        Some(storage) => (storage.alarms(), check::restored(storage)),
+        None => {
+            let state = shared.state();
+            let alarms = state.last_status.backup.alarms.clone();
+            (alarms, state.last_restored)
+        }
+    };
+    let alarms = check::holding(alarms);
+    match (alarms.is_empty(), channels) {
+        (false, _) => Some(NodeStart::DoNotStart { alarms }),
+        (true, 0) => None,
+        (true, channels) => Some(NodeStart::Restored { channels }),
+    }
 }
 
 /// Waits until no session is left, and says whether that came in time. Without a network nothing can be

@@ -8,6 +8,7 @@ use super::shared::{OpenStorage, Shared};
 use super::WhyUnknown;
 use crate::backup::Revision;
 use crate::exchange::Alarm;
+use crate::recovery::waited_for;
 use crate::service::PeerStorage;
 use crate::session::{Returned, Work};
 
@@ -15,6 +16,12 @@ use crate::session::{Returned, Work};
 pub(super) fn holding(mut alarms: Vec<Alarm>) -> Vec<Alarm> {
     alarms.retain(|alarm| alarm.kind.holds());
     alarms
+}
+
+/// How many channels were restored here and are not recovered: of those a node would know nothing.
+pub(super) fn restored(storage: &PeerStorage) -> u32 {
+    let channels = waited_for(storage, storage.restored_channels());
+    u32::try_from(channels.len()).unwrap_or(u32::MAX)
 }
 
 /// Asks all peers. Ok: at least one has returned a backup that could tell. Whether it raised an alarm is
@@ -31,10 +38,6 @@ pub(super) fn ask(
     let obstacle = shared.state().facts.obstacle();
     if let Some(obstacle) = obstacle {
         return Err(unavailable(obstacle.into()));
-    }
-    // What is known already needs no asking.
-    if !holding(storage.alarms()).is_empty() {
-        return Ok(());
     }
     let peers = known_peers(shared, storage);
     if peers.is_empty() {

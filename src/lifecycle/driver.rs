@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::call::Deadline;
+use super::check;
 use super::pass::{self, Kind};
 use super::shared::Shared;
 use super::state::{Open, Place, State, Step};
@@ -149,6 +150,7 @@ pub(super) fn give_waker(shared: &Arc<Shared>, storage: &PeerStorage) {
 }
 
 fn close(shared: &Arc<Shared>, open: Open, deadline: Deadline) {
+    let restored = check::restored(&open.storage);
     let left = deadline.over.since(shared.now()).max(TO_CLOSE);
     let FlushReport {
         complete,
@@ -161,4 +163,5 @@ fn close(shared: &Arc<Shared>, open: Open, deadline: Deadline) {
     let mut state = shared.state();
     state.complete = complete;
     state.last_status = status;
+    state.last_restored = restored;
 }

@@ -180,7 +180,8 @@ impl Lifecycle {
 
     /// Asks the peers whether this device's channel state is current, and ends all connections, so that
     /// the wallet's own node may start. Until [`on_host_node_changed`](Self::on_host_node_changed) says
-    /// otherwise the node is taken to run, unless the answer is [`NodeStart::DoNotStart`].
+    /// otherwise the node is taken to run, unless the answer is [`NodeStart::DoNotStart`] or
+    /// [`NodeStart::Restored`].
     ///
     /// Call [`report_wallet`](Self::report_wallet) before. Answers at once where there is no network.
     /// Three seconds are a good budget. Asking again takes the answer before back: do not start the node

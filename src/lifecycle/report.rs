@@ -93,6 +93,15 @@ pub enum NodeStart {
         /// What is known; each of these holds all channels.
         alarms: Vec<Alarm>,
     },
+    /// The wallet was restored here from its peers' backups, and is not recovered yet: start no Lightning
+    /// node on this seed. A node that knows no channel answers a peer's `channel_reestablish` with one at
+    /// which the peer closes: nobody has agreed to that, and payments in flight may be lost. It ends as
+    /// the channels are recovered or given up ([`Recovery`](crate::Recovery)), or named in
+    /// [`channel_swept`](super::Lifecycle::channel_swept).
+    Restored {
+        /// How many of its channels may still be open.
+        channels: u32,
+    },
     /// Nobody has said anything. The wallet decides: usually it starts, as it would have without this
     /// check.
     Unknown(WhyUnknown),

@@ -50,6 +50,8 @@ pub(super) struct State {
     pub served: BTreeMap<PublicKey, Revision>,
     pub last_session: Option<(Time, SessionReport)>,
     pub last_status: service::Status,
+    /// How many channels were restored and not yet recovered when it was last open.
+    pub last_restored: u32,
 }
 
 /// The storage.
@@ -102,6 +104,7 @@ impl State {
             facts,
             calls: Calls::default(),
             last_status: storage.status(),
+            last_restored: 0,
             place: Place::Open(Open {
                 storage,
                 number: 1,

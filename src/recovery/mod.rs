@@ -198,6 +198,25 @@ impl RecoveryError {
     }
 }
 
+/// Which of these restored channels the person still waits for: neither their close is buried, nor were
+/// they given up. Where that cannot be read it is all.
+pub(crate) fn waited_for(
+    storage: &PeerStorage,
+    mut channels: Vec<ChannelRecord>,
+) -> Vec<ChannelRecord> {
+    if channels.is_empty() {
+        return channels;
+    }
+    match Journal::load(storage, SystemClock::new().now()) {
+        Ok(journal) => channels.retain(|channel| {
+            let mut targets = journal.targets_of(&channel.ids, Some(channel.counterparty));
+            !targets.any(|target| journal.has_ended(target) || journal.is_given_up(target))
+        }),
+        Err(error) => log::warn!("cannot tell which channels are recovered: {error}"),
+    }
+    channels
+}
+
 impl Recovery {
     /// Opens the recovery that was begun in this data directory, or a new one.
     ///

@@ -23,7 +23,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub use clock::{Clock, SystemClock};
 pub(crate) use engine::{Engine, Offered, Outgoing};
 
-use crate::backup::{BackupKey, ChannelIds, MonitorRecord, Padding};
+use crate::backup::{BackupKey, ChannelIds, ChannelRecord, MonitorRecord, Padding};
 use crate::exchange::{
     Alarm, AlarmId, Event, Exchange, Known, Past, PastError, Resolution, ResolveError,
     RestoreReport, RestoredMonitor, StoragePolicy, WalletState,
@@ -263,6 +263,11 @@ impl PeerStorage {
     /// tell which channels the device has: then it is all that are known.
     pub fn restored_monitors(&self) -> Vec<RestoredMonitor> {
         self.engine.look(|exchange| exchange.restored_monitors())
+    }
+
+    /// Channels that only backups know, that may still be open, and that a restore has brought here.
+    pub(crate) fn restored_channels(&self) -> Vec<ChannelRecord> {
+        self.engine.look(|exchange| exchange.restored_channels())
     }
 
     /// What the backup names at present: channels, peers, and outputs not yet swept.

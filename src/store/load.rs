@@ -65,7 +65,7 @@ pub(super) fn load(connection: &Connection, key: &BackupKey) -> Result<SavedStat
 
 fn meta(connection: &Connection) -> Result<SavedState, StoreError> {
     let state = connection.query_row(
-        "SELECT installation, past_known, highest_seen, lost_before, last_alarm
+        "SELECT installation, past_known, highest_seen, lost_before, last_alarm, was_restored
          FROM meta WHERE id = 1",
         [],
         |row| {
@@ -76,6 +76,7 @@ fn meta(connection: &Connection) -> Result<SavedState, StoreError> {
                 highest_seen: values::revision(row.get(2)?),
                 lost_before_epoch: row.get(3)?,
                 last_alarm: AlarmId(row.get::<_, i64>(4)? as u64),
+                was_restored: row.get(5)?,
                 ..SavedState::default()
             })
         },

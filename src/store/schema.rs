@@ -14,7 +14,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 ///
 /// A new kind of event, alarm or other stored value is a new schema, even where no table changes: an
 /// earlier version must refuse the file instead of failing to read a row.
-const MIGRATIONS: &[&str] = &[SCHEMA_1, SCHEMA_2];
+const MIGRATIONS: &[&str] = &[SCHEMA_1, SCHEMA_2, SCHEMA_3];
 
 // Revisions are 12 bytes, big-endian epoch and generation, so that they compare as they should and
 // no generation is too large for an SQLite integer. Public keys are 33 bytes. `tlv` columns hold
@@ -100,6 +100,12 @@ CREATE TABLE recovery_steps (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     sealed BLOB NOT NULL
 ) STRICT;
+";
+
+const SCHEMA_3: &str = "
+-- A restore has ended here: the channels of the backups are on no device.
+ALTER TABLE meta ADD COLUMN was_restored INTEGER NOT NULL DEFAULT 0
+    CHECK (was_restored IN (0, 1));
 ";
 
 /// The tables that `open` checks page by page, all but those of blobs, each with the schema that

@@ -246,6 +246,46 @@ fn where_no_state_stamp_was_reported_nobody_knows_how_old_the_state_is() {
 }
 
 #[test]
+fn on_a_restored_phone_no_node_may_start_before_its_channels_are_recovered() {
+    let town = Town::new();
+    assert!(town.backed_up("storage").shutdown(LONG).closed);
+    let life = town.open("new phone");
+    life.on_network_changed(true);
+    let at_once = |life: &Lifecycle| within(Duration::ZERO, || life.check_before_node_start(CHECK));
+    let restored = NodeStart::Restored { channels: 1 };
+    let peers = [record(town.bob.node.id(), town.bob.node.addr())];
+    assert_eq!(life.restore(&peers, LONG).unwrap().report.channels.len(), 1);
+    // Also where the app forgets to finish what the person has begun.
+    assert_eq!(at_once(&life), restored);
+    life.durably(|storage| storage.finish_restore())
+        .unwrap()
+        .unwrap();
+    assert_eq!(at_once(&life), restored);
+    // A fresh wallet reports that it has nothing.
+    life.report_wallet(WalletReport::default());
+    assert_eq!(at_once(&life), restored);
+    // The node is not taken to run: the recovery needs the connections.
+    assert_eq!(life.status().obstacle, None);
+    assert!(life.shutdown(LONG).closed);
+
+    let life = town.open("new phone");
+    assert_eq!(at_once(&life), restored);
+    assert!(life.on_background(LONG).suspended);
+    let config = Config::new(town.dirs.path().join("new phone"), Network::Regtest);
+    let somebody_else = PeerStorage::open(config, &keys(&town.phone)).unwrap();
+    assert_eq!(at_once(&life), restored);
+    somebody_else.close(DEADLINE);
+
+    life.on_foreground();
+    life.report_wallet(WalletReport::default());
+    life.channel_swept(town.report.channels[0].ids).unwrap();
+    life.on_network_changed(true);
+    let start = within(CHECK, || life.check_before_node_start(CHECK));
+    assert_ne!(start, restored);
+    assert!(town.bob.node.closed_channels().is_empty());
+}
+
+#[test]
 fn a_peer_that_returns_an_older_backup_than_was_sent_cannot_tell() {
     let phone = Phone::settled();
     let older = phone.keeper.kept.lock().unwrap().clone();

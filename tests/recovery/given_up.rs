@@ -1,9 +1,13 @@
 //! A channel that is given up is not waited for; what comes of it all the same is not left behind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::Network;
 use ldk_peer_storage::backup::ChannelIds;
-use ldk_peer_storage::recovery::{RecoveryError, RecoveryEvent, WhyKept};
+use ldk_peer_storage::lifecycle::{Lifecycle, LifecycleConfig, NodeStart, WhyUnknown};
+use ldk_peer_storage::recovery::{Identity, RecoveryError, RecoveryEvent, WhyKept};
+use ldk_peer_storage::service::Config;
 use testkit::{pay, wait_until, ChannelType, KeyDerivation, DEADLINE};
 
 use crate::odd_source::OddSource;
@@ -74,6 +78,43 @@ fn a_sweep_that_waits_when_its_channel_is_given_up_is_raised_and_waited_for() {
     assert_ne!(stage.chain.mempool(), first, "it was raised");
     let progress = rescuer.finish();
     assert_eq!(progress.recovered_sat + progress.fees_sat, 490_000);
+}
+
+#[test]
+fn a_node_may_start_on_the_seed_when_its_restored_channels_are_given_up() {
+    let stage = Stage::new(ChannelType::Anchors, KeyDerivation::V2);
+    let peer = stage.stock("peer");
+    let lost = lost_with_one_channel(&stage, &peer);
+    let mut rescuer = stage.rescuer(&lost);
+    rescuer.plan(&[&peer]);
+    rescuer.stop();
+    assert_eq!(check(&lost), NodeStart::Restored { channels: 1 });
+
+    let mut rescuer = stage.rescuer(&lost);
+    let plan = rescuer.agree(&[&peer]);
+    rescuer.storage.finish_restore().unwrap();
+    rescuer.stop();
+    assert_eq!(check(&lost), NodeStart::Restored { channels: 1 });
+
+    let mut rescuer = stage.rescuer(&lost);
+    rescuer
+        .recovery
+        .give_up(plan.channels[0].ids, None)
+        .unwrap();
+    rescuer.stop();
+    assert_eq!(check(&lost), NodeStart::Unknown(WhyUnknown::NotReported));
+    assert_eq!(closes(&stage.chain, &lost.funding), 0);
+}
+
+/// What the app is told in this data directory, without a network.
+fn check(lost: &Lost) -> NodeStart {
+    let mut config = LifecycleConfig::new(Config::new(&lost.dir, Network::Regtest));
+    config.network = false;
+    let keys = Arc::new(Identity::from_seed(lost.seed).unwrap().keys());
+    let life = Lifecycle::open(config, keys).unwrap();
+    let start = life.check_before_node_start(DEADLINE);
+    assert!(life.shutdown(DEADLINE).closed);
+    start
 }
 
 #[test]

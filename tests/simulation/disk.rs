@@ -44,6 +44,7 @@ impl Disk {
         match record {
             Record::Past(past) => saved.past = past,
             Record::LostBefore(epoch) => saved.lost_before_epoch = epoch,
+            Record::Restored => saved.was_restored = true,
             Record::HighestSeen(revision) => saved.highest_seen = revision,
             Record::Snapshot(snapshot) => {
                 let channels = snapshot.channels.iter();

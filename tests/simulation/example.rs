@@ -118,6 +118,7 @@ impl Example {
         match record {
             Record::Past(past) => saved.past = past,
             Record::LostBefore(epoch) => saved.lost_before_epoch = epoch,
+            Record::Restored => saved.was_restored = true,
             Record::HighestSeen(revision) => saved.highest_seen = revision,
             Record::Snapshot(snapshot) => saved.snapshot = Some(snapshot),
             Record::Storer(peer, state) => {

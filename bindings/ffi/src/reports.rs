@@ -61,6 +61,14 @@ pub enum NodeStart {
         /// What is known; each of these holds all channels.
         alarms: Vec<StorageAlarm>,
     },
+    /// The wallet was restored here from its peers' backups, and is not recovered yet: start no Lightning node on
+    /// this seed. A node that knows no channel answers a peer's `channel_reestablish` with one at which the peer
+    /// closes: nobody has agreed to that, and payments in flight may be lost. It ends as the channels are
+    /// recovered or given up (`start_recovery`), or named in `channel_swept`.
+    Restored {
+        /// How many of its channels may still be open.
+        channels: u32,
+    },
     /// Nobody has said anything. The wallet decides: usually it starts, as it would have without this check.
     Unknown {
         /// Why.
@@ -242,6 +250,7 @@ impl From<lifecycle::NodeStart> for NodeStart {
             lifecycle::NodeStart::DoNotStart { alarms } => NodeStart::DoNotStart {
                 alarms: alarms.into_iter().map(StorageAlarm::from).collect(),
             },
+            lifecycle::NodeStart::Restored { channels } => NodeStart::Restored { channels },
             lifecycle::NodeStart::Unknown(why) => NodeStart::Unknown { why: why.into() },
         }
     }

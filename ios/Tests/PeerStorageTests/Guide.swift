@@ -28,6 +28,7 @@ final class Screen {
     func show(_ status: StorageStatus) {}
     func show(_ event: StorageEvent) {}
     func show(_ alarms: [StorageAlarm]) {}
+    func showRecovery(of channels: UInt32) {}
     func show(_ plan: RecoveryPlan) async -> RecoveryConsent? { nil }
     func show(_ report: RestoreReport) async -> Bool { true }
 }
@@ -80,6 +81,8 @@ extension Wallet {
             try node.start()
         case .doNotStart(let alarms): // Starting could cost all funds of a channel. Ask the person.
             await screen.show(alarms)
+        case .restored(let channels): // No node on these words before the recovery: peers would close for it.
+            await screen.showRecovery(of: channels)
         }
     }
 

@@ -37,6 +37,7 @@ extension Runner {
         switch start {
         case .nothingKnownAgainst: break
         case .doNotStart(let alarms): answer["alarms"] = JSON(alarms.count)
+        case .restored(let channels): answer["channels"] = JSON(channels)
         case .unknown(.hindered(let hindrance)): answer["why"] = .string(snake(hindrance))
         case .unknown(let why): answer["why"] = .string(snake(why))
         }

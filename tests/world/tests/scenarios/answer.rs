@@ -47,12 +47,13 @@ pub fn error(error: &PeerStorageError) -> Value {
 }
 
 pub fn node_start(answer: &NodeStart) -> Value {
-    let (why, alarms) = match answer {
-        NodeStart::NothingKnownAgainst => (None, 0),
-        NodeStart::DoNotStart { alarms } => (None, alarms.len()),
-        NodeStart::Unknown { why } => (Some(why_unknown(why)), 0),
+    let (why, alarms, channels) = match answer {
+        NodeStart::NothingKnownAgainst => (None, 0, 0),
+        NodeStart::DoNotStart { alarms } => (None, alarms.len(), 0),
+        NodeStart::Restored { channels } => (None, 0, *channels),
+        NodeStart::Unknown { why } => (Some(why_unknown(why)), 0, 0),
     };
-    json!({ "answer": word(answer), "why": why, "alarms": alarms })
+    json!({ "answer": word(answer), "why": why, "alarms": alarms, "channels": channels })
 }
 
 fn why_unknown(why: &WhyUnknown) -> String {

@@ -38,10 +38,11 @@ class Wallet(private val storage: PeerStorage, private val node: Node) {
         }
     }
 
-    /** False: the state on this device is old, and the node must not run on it. */
+    /** False: the state on this device is old, or the wallet was restored: the node must not run on it. */
     suspend fun startNode(): Boolean {
         storage.reportWallet(node.report())
-        if (storage.checkBeforeNodeStart(budgetMs = 5_000u) is NodeStart.DoNotStart) {
+        val answer = storage.checkBeforeNodeStart(budgetMs = 5_000u)
+        if (answer is NodeStart.DoNotStart || answer is NodeStart.Restored) {
             return false
         }
         node.start() // the library takes it to run from the check on

@@ -62,6 +62,8 @@ abstract class App : Application() {
     abstract val nodeId: String?
 
     suspend fun show(alarms: List<StorageAlarm>): Unit = TODO("$alarms")
+
+    suspend fun showRecovery(channels: UInt): Unit = TODO("$channels")
 }
 
 // [application]
@@ -120,6 +122,7 @@ suspend fun App.startNode(peerStorage: AndroidPeerStorage) {
     storage.reportWallet(walletOf(node, closedChannels.all()))
     when (val answer = storage.checkBeforeNodeStart(budgetMs = 3_000u)) {
         is NodeStart.DoNotStart -> show(answer.alarms)          // the state on this device is old: it could cost all
+        is NodeStart.Restored -> showRecovery(answer.channels)  // no node on these words: peers would close for it
         is NodeStart.NothingKnownAgainst, is NodeStart.Unknown -> node.start()   // unknown: as it would have without us
     }
 }

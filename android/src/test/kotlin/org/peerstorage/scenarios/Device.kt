@@ -147,6 +147,7 @@ class Device(private val directory: File, private val started: Started, private 
             "answer" to variant(start),
             "why" to why?.let { if (it is WhyUnknown.Hindered) variant(it.hindrance) else variant(it) },
             "alarms" to ((start as? NodeStart.DoNotStart)?.alarms.orEmpty().size),
+            "channels" to ((start as? NodeStart.Restored)?.channels ?: 0u),
         )
     }
 
