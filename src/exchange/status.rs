@@ -38,7 +38,7 @@ pub struct Status {
     /// sweep our own output, but no HTLCs in flight and no penalty.
     pub channels_without_monitor: usize,
     /// Whether channels are held by an alarm.
-    pub holding: bool,
+    pub held: bool,
     /// The alarms that stand.
     pub alarms: Vec<Alarm>,
     /// Each peer that has to do with our backup.
@@ -132,7 +132,7 @@ impl Exchange {
                 .count(),
             unprotected_channels: self.unprotected_channels(),
             channels_without_monitor: self.channels_without_monitor(),
-            holding: self.holding(),
+            held: self.holding(),
             alarms: self.alarms().to_vec(),
             peers: peers
                 .into_iter()

@@ -188,7 +188,7 @@ fn an_old_state_is_noticed_in_what_the_peer_returns() {
         life.check_before_node_start(CHECK)
     }));
     assert!(life.on_background(LONG).suspended);
-    assert!(life.status().storage.backup.holding);
+    assert!(life.status().storage.backup.held);
     assert_do_not_start(within(Duration::ZERO, || {
         life.check_before_node_start(CHECK)
     }));
@@ -223,7 +223,7 @@ fn what_was_reported_is_compared_again_at_every_opening() {
     assert!(life.on_background(LONG).suspended);
     // The host reports an old state while nothing is open to compare it with.
     life.report_wallet(town.old.clone());
-    assert!(!life.status().storage.backup.holding);
+    assert!(!life.status().storage.backup.held);
     assert_do_not_start(within(CHECK, || life.check_before_node_start(CHECK)));
     assert_eq!(life.opening(), None);
 }
@@ -326,7 +326,7 @@ fn an_alarm_that_is_known_counts_also_where_nothing_can_be_opened() {
     let life = town.backed_up("storage");
     life.report_wallet(town.old.clone());
     wait_until("the alarm", DEADLINE, || {
-        life.status().storage.backup.holding
+        life.status().storage.backup.held
     });
     assert!(life.on_background(LONG).suspended);
     let dir = town.dirs.path().join("storage");
@@ -342,7 +342,7 @@ fn an_alarm_does_not_count_the_node_as_running() {
     let life = town.backed_up("storage");
     life.report_wallet(town.old.clone());
     wait_until("the alarm", DEADLINE, || {
-        life.status().storage.backup.holding
+        life.status().storage.backup.held
     });
     assert_do_not_start(life.check_before_node_start(CHECK));
     assert_eq!(life.status().obstacle, None);

@@ -160,7 +160,7 @@ pub fn summary(storage: &PeerStorage) -> String {
     // guide: status
     let health = storage.status().backup;
     let line = match health {
-        _ if health.holding => "on hold: ask the person (see docs/for-wallet-designers.md)".into(),
+        _ if health.held => "on hold: ask the person (see docs/for-wallet-designers.md)".into(),
         _ if health.channels == 0 => "nothing to back up but the words".into(),
         _ if health.verified_by > 0 => format!("shown by {} peers", health.verified_by),
         _ => format!("sent to {} peers, shown by none yet", health.sent_to),

@@ -49,7 +49,7 @@ pub struct StorageStatus {
     /// payments in flight and no penalty.
     pub channels_without_monitor: u32,
     /// Whether an alarm holds all channels: the wallet's node must not be started.
-    pub holding: bool,
+    pub held: bool,
     /// The alarms that stand.
     pub alarms: Vec<StorageAlarm>,
     /// Each peer that has to do with our backup.
@@ -171,7 +171,7 @@ impl From<lifecycle::Status> for StorageStatus {
             sent_to: count(backup.sent_to),
             unprotected_channels: count(backup.unprotected_channels),
             channels_without_monitor: count(backup.channels_without_monitor),
-            holding: backup.holding,
+            held: backup.held,
             alarms: backup.alarms.into_iter().map(StorageAlarm::from).collect(),
             peers: backup.peers.into_iter().map(PeerBackup::from).collect(),
             storage_failure: storage.storage_failure.as_ref().map(StorageFailure::from),

@@ -61,7 +61,7 @@ extension Runner {
             "newest": status.newest?.text ?? .null, "channels": JSON(status.channels),
             "restored_channels": JSON(status.restoredChannels), "verified_by": JSON(status.verifiedBy),
             "sent_to": JSON(status.sentTo), "unprotected_channels": JSON(status.unprotectedChannels),
-            "holding": .bool(status.holding), "alarm_count": JSON(status.alarms.count),
+            "held": .bool(status.held), "alarm_count": JSON(status.alarms.count),
             "alarms": counted(status.alarms.map { snake($0.kind) }),
             "peers": .object(Dictionary(uniqueKeysWithValues: health)),
         ]

@@ -113,7 +113,7 @@ pub fn status(status: &StorageStatus, names: &Names) -> Value {
         "verified_by": status.verified_by,
         "sent_to": status.sent_to,
         "unprotected_channels": status.unprotected_channels,
-        "holding": status.holding,
+        "held": status.held,
         "alarm_count": status.alarms.len(),
         "alarms": counted(status.alarms.iter().map(|alarm| word(&alarm.kind))),
         "peers": peers.collect::<Map<_, Value>>(),

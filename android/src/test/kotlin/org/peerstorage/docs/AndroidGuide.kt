@@ -132,7 +132,7 @@ suspend fun App.startNode(peerStorage: AndroidPeerStorage) {
 fun backupLine(peerStorage: AndroidPeerStorage, storage: PeerStorage): Flow<String> =
     storage.statuses().map { status: StorageStatus ->
         when {
-            status.holding -> "Your channels are on hold. Please decide."
+            status.held -> "Your channels are on hold. Please decide."
             status.newest == null -> "No backup yet"
             status.verifiedBy > 0u -> "Backed up: returned by ${status.verifiedBy} peers"
             status.sentTo > 0u -> "Sent to ${status.sentTo} peers, not yet verified"

@@ -187,7 +187,7 @@ class Device(private val directory: File, private val started: Started, private 
             "verified_by" to status.verifiedBy,
             "sent_to" to status.sentTo,
             "unprotected_channels" to status.unprotectedChannels,
-            "holding" to status.holding,
+            "held" to status.held,
             "alarm_count" to status.alarms.size,
             "alarms" to status.alarms.groupingBy { variant(it.kind) }.eachCount(),
             "peers" to status.peers.associate { started.nameOf(it.nodeId) to it.health },
