@@ -50,6 +50,33 @@ fn each_way_has_its_conditions() {
 }
 
 #[test]
+fn an_empty_wallet_is_not_adopted() {
+    // What a phone that has lost everything reports when it starts a fresh node.
+    let mut w = Example::unknown();
+    w.live(&[]);
+    let refused = Err(PastError::NothingToAdopt);
+    assert_eq!(w.exchange.adopt(w.now), refused);
+    w.connect(1).returns(1, &foreign((1, 4), &[]), Tier::Full);
+    assert_eq!(w.exchange.adopt(w.now), refused);
+    assert!(!w.knows_its_past());
+    assert_eq!(w.pushed(), []);
+    w.exchange.finish_restore(w.now).unwrap();
+
+    // One channel, also one that is closing, is a wallet.
+    for phase in [Opening, Ready, Closing] {
+        let mut w = Example::unknown();
+        w.live(&[(1, 0, 5, phase)]);
+        w.exchange.adopt(w.now).unwrap();
+    }
+    // So is an output that waits to be swept.
+    let mut w = Example::unknown();
+    let mut state = example::state(&[]);
+    state.spendable_outputs = vec![unswept(3)];
+    w.exchange.wallet_changed(w.now, state);
+    w.exchange.adopt(w.now).unwrap();
+}
+
+#[test]
 fn a_restore_takes_the_newest_and_every_channel() {
     let mut w = Example::unknown();
     w.connect(1).connect(2);
@@ -190,17 +217,7 @@ fn outputs_that_were_not_swept_survive_a_restore() {
     let mut w = Example::unknown();
     let mut backup = foreign((1, 4), &[(1, 0, 5, Ready)]);
     let outpoint = names::output_of(3);
-    backup.spendable_outputs = vec![SpendableOutputDescriptor::StaticOutput {
-        outpoint: lightning::chain::transaction::OutPoint {
-            txid: outpoint.txid,
-            index: outpoint.vout as u16,
-        },
-        output: TxOut {
-            value: Amount::from_sat(5_000),
-            script_pubkey: ScriptBuf::new(),
-        },
-        channel_keys_id: None,
-    }];
+    backup.spendable_outputs = vec![unswept(3)];
     w.connect(1).returns(1, &backup, Tier::Full);
     let report = w.exchange.finish_restore(w.now).unwrap();
     assert_eq!(report.spendable_outputs, backup.spendable_outputs);
@@ -213,4 +230,20 @@ fn outputs_that_were_not_swept_survive_a_restore() {
     w.exchange.channel_resolved(w.now, swept);
     w.take();
     assert_eq!(w.snapshot().spendable_outputs, []);
+}
+
+/// An output of ours that waits to be swept.
+fn unswept(n: usize) -> SpendableOutputDescriptor {
+    let outpoint = names::output_of(n);
+    SpendableOutputDescriptor::StaticOutput {
+        outpoint: lightning::chain::transaction::OutPoint {
+            txid: outpoint.txid,
+            index: outpoint.vout as u16,
+        },
+        output: TxOut {
+            value: Amount::from_sat(5_000),
+            script_pubkey: ScriptBuf::new(),
+        },
+        channel_keys_id: None,
+    }
 }

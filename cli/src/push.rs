@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use ldk_peer_storage::backup::PeerRecord;
-use ldk_peer_storage::exchange::{Past, WalletState};
+use ldk_peer_storage::exchange::{Past, PastError, WalletState};
 use ldk_peer_storage::service::WalletSource;
 use ldk_peer_storage::session::{PeerReport, Returned, SessionReport, Work};
 use serde::Deserialize;
@@ -83,8 +83,12 @@ fn push(
     let storage = &node.storage;
     storage.attach(Arc::new(Listed(state)));
     if storage.past() == Past::Unknown {
-        let adopted = storage.adopt();
-        adopted.map_err(|error| Failure::Inside(error.to_string()))?;
+        storage.adopt().map_err(|error| match error {
+            PastError::NothingToAdopt => {
+                Failure::Usage("the file names no channel: there is nothing to back up".to_owned())
+            }
+            error => Failure::Inside(error.to_string()),
+        })?;
     }
     storage.list_peers(
         peers

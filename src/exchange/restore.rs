@@ -177,6 +177,10 @@ pub enum PastError {
     /// There is no live wallet to adopt.
     #[error("no wallet state was reported: there is nothing to adopt")]
     NoWallet,
+    /// The wallet that was reported has no channel, and no output to sweep: it may be the empty one of a
+    /// phone that has lost everything, and what peers keep would pass for the past of another.
+    #[error("the wallet that was reported has no channel: there is nothing to adopt")]
+    NothingToAdopt,
 }
 
 impl Exchange {
@@ -190,11 +194,13 @@ impl Exchange {
         Ok(())
     }
 
-    /// The wallet is alive on this device, and only this data directory is new.
+    /// The wallet is alive on this device, with channels, and only this data directory is new. One that was
+    /// made here and has none yet is [declared new](Self::declare_new).
     pub fn adopt(&mut self, now: Time) -> Result<(), PastError> {
         self.require_unknown()?;
-        if self.live.is_none() {
-            return Err(PastError::NoWallet);
+        let live = self.live.as_ref().ok_or(PastError::NoWallet)?;
+        if live.channels.is_empty() && live.spendable_outputs.is_empty() {
+            return Err(PastError::NothingToAdopt);
         }
         self.past_is_known(now);
         Ok(())

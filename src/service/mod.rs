@@ -239,8 +239,9 @@ impl PeerStorage {
         self.engine.input(|exchange, now| exchange.declare_new(now))
     }
 
-    /// The wallet is alive on this device, and only the data directory is new. After
-    /// [`attach`](Self::attach).
+    /// The wallet is alive on this device, with channels, and only the data directory is new. After
+    /// [`attach`](Self::attach). One that was made here and has no channel yet is
+    /// [declared new](Self::declare_new).
     pub fn adopt(&self) -> Result<(), PastError> {
         self.engine.input(|exchange, now| exchange.adopt(now))
     }

@@ -325,9 +325,7 @@ fn an_alarm_that_is_known_counts_also_where_nothing_can_be_opened() {
     let town = Town::new();
     let life = town.backed_up("storage");
     life.report_wallet(town.old.clone());
-    wait_until("the alarm", DEADLINE, || {
-        life.status().storage.backup.held
-    });
+    wait_until("the alarm", DEADLINE, || life.status().storage.backup.held);
     assert!(life.on_background(LONG).suspended);
     let dir = town.dirs.path().join("storage");
     let config = Config::new(dir, Network::Regtest);
@@ -341,9 +339,7 @@ fn an_alarm_does_not_count_the_node_as_running() {
     let town = Town::new();
     let life = town.backed_up("storage");
     life.report_wallet(town.old.clone());
-    wait_until("the alarm", DEADLINE, || {
-        life.status().storage.backup.held
-    });
+    wait_until("the alarm", DEADLINE, || life.status().storage.backup.held);
     assert_do_not_start(life.check_before_node_start(CHECK));
     assert_eq!(life.status().obstacle, None);
 }

@@ -141,6 +141,9 @@ pub enum Refusal {
     NothingRead,
     /// Nothing was reported of the wallet yet: call `report_wallet` first.
     NoWallet,
+    /// The wallet that was reported has no channel, and no output to sweep: there is nothing to adopt. One that
+    /// was made on this device is declared new; where the words were typed in, a restore comes first.
+    NothingToAdopt,
     /// There is no such alarm, or it is over.
     NoSuchAlarm,
     /// It is proved that the channel state on this device is older.
@@ -255,6 +258,7 @@ impl From<PastError> for PeerStorageError {
             PastError::NotNew => Refusal::NotNew,
             PastError::NothingRead => Refusal::NothingRead,
             PastError::NoWallet => Refusal::NoWallet,
+            PastError::NothingToAdopt => Refusal::NothingToAdopt,
         };
         PeerStorageError::not_allowed(why, error)
     }

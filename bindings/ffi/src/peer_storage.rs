@@ -260,10 +260,10 @@ impl PeerStorage {
         self.on(Lane::Disk, work).await
     }
 
-    /// The wallet is alive on this device, and only the data directory is new. After `report_wallet`. Durable
-    /// on return.
+    /// The wallet is alive on this device, with channels, and only the data directory is new. After
+    /// `report_wallet`. Durable on return. One that was made here and has no channel yet is declared new.
     ///
-    /// Throws `NotAllowed` (`PastIsKnown`, `NoWallet`), `Suspended`.
+    /// Throws `NotAllowed` (`PastIsKnown`, `NoWallet`, `NothingToAdopt`), `Suspended`.
     pub async fn adopt(&self) -> Outcome<()> {
         let work = |inner: &Arc<Inner>| inner.durably(|storage| storage.adopt());
         self.on(Lane::Disk, work).await

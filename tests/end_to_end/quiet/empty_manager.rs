@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::OutPoint;
-use ldk_peer_storage::exchange::{AlarmKind, Event, Evidence, Past};
+use ldk_peer_storage::exchange::{AlarmKind, Event, Evidence, Past, PastError};
 use ldk_peer_storage::service::PeerStorage;
 use lightning::ln::types::ChannelId;
 use testkit::{open_channel, wait_until, wipe, Chain, Direction, Node, NodeConfig, DEADLINE};
@@ -43,10 +43,11 @@ fn an_empty_node_that_is_wrongly_declared_new_closes_nothing_and_overwrites_noth
 }
 
 #[test]
-fn an_empty_node_that_is_wrongly_adopted_closes_nothing_and_overwrites_nothing() {
+fn an_empty_node_is_not_adopted_and_closes_nothing_and_overwrites_nothing() {
     let world = World::after_the_loss();
     let phone = world.new_phone();
-    phone.storage.adopt().unwrap();
+    assert_eq!(phone.storage.adopt(), Err(PastError::NothingToAdopt));
+    assert_eq!(phone.storage.past(), Past::Unknown);
     world.meet_carol(&phone);
     world.meet_bob_and_assert_alarm(&phone);
     world.assert_that_nothing_happens(phone);

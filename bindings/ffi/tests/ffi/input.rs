@@ -225,6 +225,8 @@ fn what_is_not_allowed_says_why() {
         other => panic!("{other:?}"),
     };
     assert_eq!(why(wait(storage.adopt())), Refusal::NoWallet);
+    storage.report_wallet(report(Vec::new())).unwrap();
+    assert_eq!(why(wait(storage.adopt())), Refusal::NothingToAdopt);
     let finished = wait(storage.finish_restore()).map(|_| ());
     assert_eq!(why(finished), Refusal::NothingRead);
     wait(storage.declare_new()).unwrap();
