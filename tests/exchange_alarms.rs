@@ -5,9 +5,9 @@
 mod example;
 
 use example::*;
-use ldk_peer_storage::backup::ChannelPhase::Ready;
+use ldk_peer_storage::backup::ChannelPhase::{Closing, Ready};
 use ldk_peer_storage::backup::Tier;
-use ldk_peer_storage::exchange::{AlarmId, Resolution, ResolveError};
+use ldk_peer_storage::exchange::{AlarmId, Event, Resolution, ResolveError};
 
 /// A backup is ahead of channel 0.
 fn stale() -> (Example, AlarmId) {
@@ -129,4 +129,78 @@ fn a_storer_is_not_accused_twice_of_what_an_alarm_kept_from_it() {
         w.meet(2, None);
     }
     assert_eq!(w.exchange.alarms().len(), 1);
+}
+
+#[test]
+fn what_a_peer_and_our_own_records_know_of_a_channel_is_one_alarm() {
+    let (mut w, id) = stale();
+    // The same live state once more, and a second peer with the same backup.
+    w.live(&[(1, 0, 5, Ready)]);
+    w.connect(2)
+        .returns(2, &foreign((4, 9), &[(1, 0, 6, Ready)]), Tier::Full);
+    w.live(&[(1, 0, 5, Ready)]);
+    let alarms: Vec<_> = w.exchange.alarms().iter().map(|alarm| alarm.id).collect();
+    assert_eq!(alarms, [id]);
+    // Of another channel the person hears all the same.
+    let mut w = Example::wallet(&[(1, 0, 5, Ready), (2, 1, 5, Ready)]);
+    w.connect(1).connect(2);
+    w.returns(1, &foreign((4, 9), &[(1, 0, 6, Ready)]), Tier::Full);
+    w.returns(2, &foreign((4, 9), &[(2, 3, 6, Ready)]), Tier::Full);
+    assert_eq!(w.exchange.alarms().len(), 2);
+}
+
+/// Our own records name two ready channels; the wallet reports one of them.
+fn forgotten() -> Example {
+    let mut w = Example::wallet(&[(1, 0, 5, Ready), (2, 1, 5, Ready)]);
+    w.restart();
+    w.live(&[(1, 0, 5, Ready)]);
+    assert!(w.exchange.holding());
+    w
+}
+
+#[test]
+fn a_missing_channel_holds_nothing_once_it_is_reported_as_closing_or_swept() {
+    let mut w = forgotten();
+    w.live(&[(1, 0, 5, Ready), (2, 1, 5, Closing)]);
+    assert_eq!(w.exchange.alarms(), []);
+    assert!(w.has_event(|e| matches!(e, Event::AlarmOver(_))));
+    w.restart();
+    w.live(&[(1, 0, 5, Ready), (2, 1, 5, Closing)]);
+    assert_eq!(w.exchange.alarms(), [], "for good");
+
+    let mut w = forgotten();
+    w.exchange.channel_resolved(w.now, channel_ids(1, true));
+    assert_eq!(w.take().exchange.alarms(), []);
+
+    // The same where a peer's backup names it.
+    let mut w = Example::wallet(&[(1, 0, 5, Ready)]);
+    w.connect(1)
+        .returns(1, &foreign((4, 9), &[(2, 1, 5, Ready)]), Tier::Full);
+    assert!(w.exchange.holding());
+    w.live(&[(1, 0, 5, Ready), (2, 1, 5, Closing)]);
+    assert_eq!(w.exchange.alarms(), []);
+}
+
+#[test]
+fn a_missing_channel_that_is_back_is_the_persons_to_decide() {
+    let mut w = forgotten();
+    w.live(&[(1, 0, 5, Ready), (2, 1, 5, Ready)]);
+    assert!(w.exchange.holding());
+}
+
+#[test]
+fn one_missing_channel_that_is_closing_does_not_answer_for_another() {
+    let mut w = Example::wallet(&[(1, 0, 5, Ready), (2, 1, 5, Ready), (3, 2, 5, Ready)]);
+    w.restart();
+    w.live(&[(1, 0, 5, Ready)]);
+    for closing in [1, 2] {
+        w.live(&[(1, 0, 5, Ready), (closing + 1, closing, 5, Closing)]);
+        assert!(w.exchange.holding(), "one is still missing");
+    }
+    // All there, but another is behind.
+    w.live(&[(1, 0, 4, Ready), (2, 1, 5, Closing), (3, 2, 5, Closing)]);
+    assert!(w.exchange.holding());
+    let id = w.exchange.alarms()[0].id;
+    let refused = resolve(&mut w, id, Resolution::ThisDeviceIsCurrent);
+    assert_eq!(refused, Err(ResolveError::ProvedStale));
 }

@@ -37,7 +37,7 @@ impl Alarms {
         self.standing.iter().any(|alarm| alarm.kind.holds())
     }
 
-    /// Raises an alarm, or gives a standing one of the same kind and peer stronger evidence.
+    /// Raises an alarm, or gives a standing one of the same matter stronger evidence.
     /// None: nothing new.
     pub fn raise(&mut self, now: Time, kind: AlarmKind, expiry: Option<u32>) -> Option<Alarm> {
         if let Some(known) = self
@@ -174,10 +174,30 @@ fn secret_proves_stale(
 fn same_matter(a: &AlarmKind, b: &AlarmKind) -> bool {
     use AlarmKind::*;
     match (a, b) {
-        (StaleState { peer: a, .. }, StaleState { peer: b, .. }) => a == b,
+        // One matter is also what several peers, or a peer and our own records, know of one channel.
+        (
+            StaleState {
+                peer: a,
+                evidence: of_a,
+            },
+            StaleState {
+                peer: b,
+                evidence: of_b,
+            },
+        ) => a == b || channel_of(of_a).matches(&channel_of(of_b)),
         (StorerRolledBack { peer: a, .. }, StorerRolledBack { peer: b, .. }) => a == b,
         (StorerLostBackup { peer: a }, StorerLostBackup { peer: b }) => a == b,
         _ => false,
+    }
+}
+
+fn channel_of(evidence: &Evidence) -> ChannelIds {
+    match evidence {
+        Evidence::StampAhead { channel, .. } | Evidence::ChannelMissing { channel } => *channel,
+        Evidence::Numbers { channel_id, .. } => ChannelIds {
+            channel_id: Some(*channel_id),
+            ..ChannelIds::default()
+        },
     }
 }
 

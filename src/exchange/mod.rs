@@ -339,6 +339,7 @@ impl Exchange {
         self.ignore_progress_while_held(&state);
         self.live = Some(state);
         self.check_own_records(now);
+        self.end_alarms_of_channels_that_are_over();
         self.update_book(now);
         self.push_what_is_due(now);
     }
@@ -386,7 +387,9 @@ impl Exchange {
     pub fn channel_resolved(&mut self, now: Time, ids: ChannelIds) {
         if let Some(ids) = self.book.resolve(ids) {
             self.actions.push(Action::Persist(Record::Resolved(ids)));
+            self.end_alarms_of_channels_that_are_over();
             self.due.structure();
+            self.update_book(now);
             self.push_what_is_due(now);
         }
     }

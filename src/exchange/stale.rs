@@ -152,6 +152,32 @@ impl Exchange {
         }
     }
 
+    /// A channel that was missing is reported as closing after all, or its outputs are swept: the wallet
+    /// lacks nothing of it. Not while another is missing, or behind: an alarm names only one of them.
+    pub(super) fn end_alarms_of_channels_that_are_over(&mut self) {
+        let Some(live) = &self.live else { return };
+        let book = &self.book;
+        let is_missing = |channel: &ChannelRecord| {
+            channel.phase == ChannelPhase::Ready && live.channel(&channel.ids).is_none()
+        };
+        if book.channels.iter().any(is_missing) || book.stamp_ahead_of(live).is_some() {
+            return;
+        }
+        let is_over = |ids: &ChannelIds| {
+            let here = live.channel(ids);
+            let is_closing = here.is_some_and(|here| here.phase == ChannelPhase::Closing);
+            is_closing || book.is_resolved(ids)
+        };
+        let ended = self.alarms.end(|kind| match kind {
+            AlarmKind::StaleState {
+                evidence: Evidence::ChannelMissing { channel },
+                ..
+            } => is_over(channel),
+            _ => false,
+        });
+        ended.into_iter().for_each(|id| self.alarm_over(id));
+    }
+
     /// A stale channel that is held still moves on by itself: claims and closings are updates too, and
     /// may lift its stamp above that of the backup. That makes nothing current, so what is known of
     /// the backup moves as far.
