@@ -420,3 +420,55 @@ fn a_missing_channel_is_an_alarm_also_after_a_foreign_backup_has_raised_the_epoc
     w.returns(2, &foreign((2, 4), &[(2, 3, 1, Ready)]), Tier::Full);
     assert!(matches!(stale(&w), Some(Evidence::ChannelMissing { .. })));
 }
+
+#[test]
+fn what_a_peer_has_contradicted_counts_no_more_also_after_a_restart() {
+    type Says = fn(&mut Example);
+    let says: [(&str, Says); 4] = [
+        ("nothing", |w| {
+            w.connect(1).returns_nothing(1);
+        }),
+        ("garbage", |w| {
+            w.connect(1).returns_garbage(1, OpenError::Unreadable);
+        }),
+        ("another installation's", |w| {
+            let other = foreign((0, 1), &[(1, 0, 5, Ready)]);
+            w.connect(1).returns(1, &other, Tier::Full);
+        }),
+        ("other content", |w| {
+            let mut other = w.snapshot();
+            other.app_data = vec![1, 2, 3];
+            w.connect(1).returns(1, &other, Tier::Full);
+        }),
+    ];
+    for (what, says) in says {
+        let mut w = wallet();
+        w.meet(1, None);
+        let newest = w.snapshot();
+        w.meet(1, Some((&newest, Tier::Full)));
+        assert_eq!(w.exchange.status().unprotected_channels, 0, "{what}");
+        says(&mut w);
+        assert_eq!(w.exchange.status().unprotected_channels, 1, "{what}");
+        w.restart();
+        w.live(&[(1, 0, 5, Ready)]);
+        let status = w.exchange.status();
+        assert_eq!(status.unprotected_channels, 1, "{what}");
+        assert_eq!(status.verified_by, 0, "{what}");
+        assert_ne!(w.health(1), Health::Verified, "{what}");
+        let newest = w.snapshot();
+        w.meet(1, None).meet(1, Some((&newest, Tier::Full)));
+        assert_eq!(w.exchange.status().unprotected_channels, 0, "{what}");
+    }
+}
+
+#[test]
+fn of_strangers_that_return_garbage_nothing_is_remembered() {
+    for mut w in [wallet(), Example::unknown()] {
+        w.connect(7).returns_garbage(7, OpenError::Unreadable);
+        assert_eq!(w.health(7), Health::NothingSent);
+        w.disconnect(7);
+        let peers = w.exchange.status().peers;
+        assert!(peers.iter().all(|peer| peer.node_id != node_id(7)));
+        assert!(!w.saved.storers.contains_key(&node_id(7)));
+    }
+}

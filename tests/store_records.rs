@@ -595,6 +595,7 @@ fn storer_states() -> Vec<(u64, StorerState)> {
             verified: Some(sent(7, Tier::Essential)),
             stale_returns: 1,
             missing_returns: u32::MAX,
+            contradicted: number % 2 == 0,
             capacity,
             features: u64::MAX,
             refused_at: Some(Time(0)),

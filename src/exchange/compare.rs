@@ -50,7 +50,7 @@ pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(600);
 impl StorerState {
     /// What it has once returned counts no more once it has returned less.
     pub(super) fn is_trusted(&self) -> bool {
-        self.missing_returns == 0 && self.stale_returns == 0
+        !self.contradicted && self.missing_returns == 0 && self.stale_returns == 0
     }
 
     /// The newest revision that was sent long enough ago to be expected back.

@@ -98,9 +98,6 @@ pub struct Exchange {
     due: Due,
     storers: BTreeMap<PublicKey, StorerState>,
     health: BTreeMap<PublicKey, Health>,
-    /// Peers that have returned something else, or nothing, since they last returned a backup of ours: what
-    /// they had then they may have no longer.
-    contradicted: BTreeSet<PublicKey>,
     /// Peers that the app wants backups at, with or without a channel.
     listed: BTreeSet<PublicKey>,
     alarms: Alarms,
@@ -156,7 +153,6 @@ impl Exchange {
             due: Due::default(),
             storers,
             health: BTreeMap::new(),
-            contradicted: BTreeSet::new(),
             listed: BTreeSet::new(),
             alarms: Alarms::new(saved.alarms, saved.last_alarm),
             disputed: BTreeSet::new(),

@@ -160,6 +160,9 @@ pub struct StorerState {
     pub stale_returns: u32,
     /// How many times in a row it returned nothing although it had been sent something in time.
     pub missing_returns: u32,
+    /// It has returned something else, or nothing, since it last returned a backup of ours: what it had then
+    /// it may have no longer.
+    pub contradicted: bool,
     /// How large a blob it keeps.
     pub capacity: Capacity,
     /// The feature bits that the capacity was learned under, as a hash.

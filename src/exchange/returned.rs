@@ -77,7 +77,7 @@ impl Exchange {
         }
         let should_be_there = self.owes_us_what_was_sent(now, &peer);
         let (Some(connection), Some(storer)) =
-            (self.connections.get(&peer), self.storers.get_mut(&peer))
+            (self.connections.get(&peer), self.storers.get(&peer))
         else {
             return;
         };
@@ -87,16 +87,29 @@ impl Exchange {
         if !expected || storer.refused_at.is_some() {
             return;
         }
-        self.health.insert(peer, Health::Missing);
-        self.contradicted.insert(peer);
+        self.contradicts(peer, Health::Missing);
         if !should_be_there {
             return;
         }
+        let storer = self.storers.entry(peer).or_default();
         storer.missing_returns = storer.missing_returns.saturating_add(1);
         let twice = storer.missing_returns >= TWICE;
         self.persist_storer(peer);
         if twice {
             self.raise(now, AlarmKind::StorerLostBackup { peer });
+        }
+    }
+
+    /// What the peer says is not that it has a backup of ours: until it returns one again, what it returned
+    /// before counts no more. Of strangers nothing is remembered.
+    fn contradicts(&mut self, peer: PublicKey, health: Health) {
+        if self.has_to_do_with_our_backup(&peer) {
+            self.health.insert(peer, health);
+        }
+        if let Some(storer) = self.storers.get_mut(&peer) {
+            if !std::mem::replace(&mut storer.contradicted, true) {
+                self.persist_storer(peer);
+            }
         }
     }
 
@@ -128,8 +141,7 @@ impl Exchange {
         }
         // It opened with our key, so there was a wallet before; a version byte alone proves nothing.
         self.candidates.newer_format |= matches!(error, OpenError::NewerFormat);
-        self.health.insert(peer, Health::Unreadable);
-        self.contradicted.insert(peer);
+        self.contradicts(peer, Health::Unreadable);
         if self.concerns_us(&peer) {
             self.report(Event::Unreadable {
                 peer,
@@ -189,8 +201,7 @@ impl Exchange {
                 }
             }
             Outcome::Conflict => {
-                self.health.insert(peer, Health::Conflict);
-                self.contradicted.insert(peer);
+                self.contradicts(peer, Health::Conflict);
                 self.report(Event::Conflict { peer, revision });
                 // Its channels are merged (rule 2); nothing else of it is used.
                 self.keep_foreign(peer, blob, contents);
@@ -207,8 +218,7 @@ impl Exchange {
                         revision,
                     });
                 }
-                self.health.insert(peer, Health::Lagging);
-                self.contradicted.insert(peer);
+                self.contradicts(peer, Health::Lagging);
                 if self.app_data.is_empty() {
                     self.app_data = contents.snapshot.app_data.clone();
                 }
@@ -229,7 +239,7 @@ impl Exchange {
             at: now,
         });
         storer.stale_returns = 0;
-        self.contradicted.remove(&peer);
+        storer.contradicted = false;
         self.health.insert(peer, health);
         self.end_alarms(|kind| match kind {
             AlarmKind::StorerLostBackup { peer: p } => *p == peer,
@@ -329,8 +339,11 @@ impl Exchange {
 
     /// Whether this peer has to do with our backup: a stranger must not fill the list of events.
     pub(super) fn concerns_us(&self, peer: &PublicKey) -> bool {
-        self.past == Past::Unknown
-            || self.book.knows_channel_with(peer)
+        self.past == Past::Unknown || self.has_to_do_with_our_backup(peer)
+    }
+
+    fn has_to_do_with_our_backup(&self, peer: &PublicKey) -> bool {
+        self.book.knows_channel_with(peer)
             || self.storers.contains_key(peer)
             || self.listed.contains(peer)
     }

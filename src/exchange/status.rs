@@ -143,10 +143,7 @@ impl Exchange {
 
     /// Peers that are believed to have still what they have returned.
     fn keepers(&self) -> impl Iterator<Item = &StorerState> {
-        let storers = self.storers.iter();
-        let believed = storers
-            .filter(|(peer, storer)| storer.is_trusted() && !self.contradicted.contains(peer));
-        believed.map(|(_, storer)| storer)
+        self.storers.values().filter(|storer| storer.is_trusted())
     }
 
     fn unprotected_channels(&self) -> usize {
@@ -200,6 +197,8 @@ impl Exchange {
             _ if storer.refused_at.is_some() || provides_storage == Some(false) => Health::Refused,
             Some(health) => *health,
             None if storer.sent.is_none() => Health::NothingSent,
+            // What it was is not known over a restart.
+            None if storer.contradicted => Health::Sent,
             None if storer.verified.map(|v| v.revision) == storer.sent.map(|s| s.revision) => {
                 Health::Verified
             }

@@ -103,7 +103,7 @@ CREATE TABLE recovery_steps (
 ";
 
 const SCHEMA_3: &str = "
--- A restore has ended here: the channels of the backups are on no device.
+-- A restore has ended here: the channels of the backups are on no device. A storer may be contradicted.
 ALTER TABLE meta ADD COLUMN was_restored INTEGER NOT NULL DEFAULT 0
     CHECK (was_restored IN (0, 1));
 ";

@@ -65,6 +65,7 @@ impl_writeable_tlv_based!(StorerState, {
     (10, capacity, required),
     (12, features, required),
     (13, refused_at, option),
+    (15, contradicted, (default_value, false)),
 });
 
 impl_writeable_tlv_based!(Sent, {

@@ -185,6 +185,7 @@ fn stored_values() -> Vec<(&'static str, Vec<u8>, bool)> {
             settled: Some(revision),
             verified: sent(Tier::Essential),
             stale_returns: 1,
+            contradicted: true,
             missing_returns: 2,
             capacity,
             features: 3,
