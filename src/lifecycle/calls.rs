@@ -153,7 +153,11 @@ pub(super) fn check_before_node_start(shared: &Arc<Shared>, budget: Duration) ->
 /// What is known without asking anybody. What cannot be opened now may have told of it before.
 fn known_against(shared: &Arc<Shared>, storage: Option<&OpenStorage>) -> Option<NodeStart> {
     let (alarms, channels) = match storage {
-        Some(storage) => (storage.alarms(), check::restored(storage)),
+        Some(storage) => {
+            // The last report may not have been looked at yet.
+            storage.compare_wallet();
+            (storage.alarms(), check::restored(storage))
+        }
         None => {
             let state = shared.state();
             let alarms = state.last_status.backup.alarms.clone();

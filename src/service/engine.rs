@@ -493,8 +493,8 @@ impl Engine {
         *write(&self.bell) = None;
     }
 
-    /// Takes the live state of this moment.
-    fn refresh(&self) {
+    /// Takes the live state of this moment, and compares it with our records before it returns.
+    pub fn refresh(&self) {
         self.refresh_by(|source| Some(source.wallet_state()));
     }
 

@@ -204,6 +204,11 @@ impl PeerStorage {
         self.engine.wallet_is_dirty();
     }
 
+    /// The same, and compared with our records before it returns.
+    pub(crate) fn compare_wallet(&self) {
+        self.engine.refresh();
+    }
+
     /// The wallet's database has this state of a channel. Wrapping the node's persister does this by
     /// itself, also for what a persister hands to `get_and_clear_completed_updates`. Whoever calls
     /// `ChainMonitor::channel_monitor_updated` has to report it here as well: until then, backups carry

@@ -1,7 +1,7 @@
 //! Before the wallet's own node starts: real nodes with a real channel, and a real old state.
 
 use std::path::PathBuf;
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use lightning::ln::msgs::SocketAddress;
 use tempfile::TempDir;
 use testkit::{copy_dir, open_channel, pay, wait_until, wipe, Chain, Node, NodeConfig, DEADLINE};
 
-use crate::stage::{config, record, within, Phone, LONG, SHORT};
+use crate::stage::{config, provoke_a_warning, record, within, Phone, LONG, SHORT};
 use crate::support::{keys, Wallet, WalletConfig};
 
 /// The budget that wallets are told to give.
@@ -214,6 +214,31 @@ fn an_old_state_is_noticed_in_our_own_records_without_a_network() {
     assert_do_not_start(within(Duration::ZERO, || {
         life.check_before_node_start(CHECK)
     }));
+}
+
+#[test]
+fn the_last_report_is_compared_before_the_answer() {
+    let town = Town::new();
+    let life = town.backed_up("storage");
+    life.on_network_changed(false);
+    // Whoever compares reports by himself has something else to do.
+    let (is_busy, busy) = mpsc::channel();
+    let (let_go, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    life.set_waker(move || {
+        let _ = is_busy.send(());
+        let _ = may_go_on.lock().unwrap().recv();
+    });
+    let storage = life.storage().unwrap();
+    let _peer = provoke_a_warning(&storage);
+    drop(storage);
+    busy.recv().unwrap();
+    life.report_wallet(town.old.clone());
+    assert!(!life.status().storage.backup.held);
+    assert_do_not_start(within(Duration::ZERO, || {
+        life.check_before_node_start(CHECK)
+    }));
+    drop(let_go);
 }
 
 #[test]
