@@ -49,12 +49,44 @@ where
     /// Held while the inner handler is drained, so that two drains cannot change the order of its
     /// messages. The inner handler never calls back, and none of its callers needs this lock.
     outbound: Mutex<OutboundState>,
-    /// The connections that this handler was told of. A leaf: nothing is called while it is held.
-    connections: Mutex<BTreeMap<PublicKey, ConnectionId>>,
+    connections: Connections,
     /// Never held while the inner handler is called.
     kept: Mutex<Kept>,
     openings: Mutex<Openings>,
     seen: Mutex<Seen>,
+}
+
+/// The connections that a handler was told of. Those that it is not told the end of end with it: a node
+/// that was dropped answers nothing any more, and what is for its peers must not be waited for.
+struct Connections {
+    engine: Arc<Engine>,
+    /// A leaf: nothing is called while it is held.
+    of: Mutex<BTreeMap<PublicKey, ConnectionId>>,
+}
+
+impl Connections {
+    fn get(&self, peer: &PublicKey) -> Option<ConnectionId> {
+        lock(&self.of).get(peer).copied()
+    }
+
+    fn begun(&self, peer: PublicKey, connection: Option<ConnectionId>) {
+        if let Some(connection) = connection {
+            lock(&self.of).insert(peer, connection);
+        }
+    }
+
+    fn ended(&self, peer: &PublicKey) {
+        let connection = lock(&self.of).remove(peer);
+        self.engine.disconnected(*peer, connection);
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        for (peer, connection) in std::mem::take(&mut *lock(&self.of)) {
+            self.engine.disconnected(peer, Some(connection));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -82,9 +114,12 @@ where
     pub(crate) fn new(engine: Arc<Engine>, inner: H) -> Self {
         PeerStorageHandler {
             inner,
+            connections: Connections {
+                engine: engine.clone(),
+                of: Mutex::default(),
+            },
             engine,
             outbound: Mutex::default(),
-            connections: Mutex::default(),
             kept: Mutex::default(),
             openings: Mutex::default(),
             seen: Mutex::default(),
@@ -99,7 +134,7 @@ where
 
     /// The connection to a peer that is meant here: there may be another, of another handler.
     fn connection(&self, peer: &PublicKey) -> Option<ConnectionId> {
-        lock(&self.connections).get(peer).copied()
+        self.connections.get(peer)
     }
 
     fn gate_lets_out(&self, peer: PublicKey, what: Outbound) -> bool {
@@ -207,8 +242,7 @@ where
     }
 
     fn disconnected(&self, peer: &PublicKey) {
-        let connection = lock(&self.connections).remove(peer);
-        self.engine.disconnected(*peer, connection);
+        self.connections.ended(peer);
     }
 
     fn forget(&self, peer: &PublicKey) {
@@ -278,9 +312,7 @@ where
         self.forget(&their_node_id);
         let features = peer_features(&msg.features);
         let (connection, blob) = self.engine.connected(their_node_id, features, inbound);
-        if let Some(connection) = connection {
-            lock(&self.connections).insert(their_node_id, connection);
-        }
+        self.connections.begun(their_node_id, connection);
         let mut state = lock(&self.outbound);
         match blob {
             Some(blob) if blob.is_empty() => {}

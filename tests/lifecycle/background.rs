@@ -18,6 +18,19 @@ use crate::stage::{record, within, without_channels, Phone, LONG, SHORT};
 use crate::support::ManualClock;
 
 #[test]
+fn a_relay_that_was_dropped_with_its_connections_holds_nothing_up() {
+    let phone = Phone::settled();
+    let storage = phone.life.storage().unwrap();
+    // What is for its peer can never leave.
+    for _ in 0..10 {
+        drop(crate::stage::provoke_a_warning(&storage));
+    }
+    drop(storage);
+    let report = within(Duration::ZERO, || phone.life.on_background(LONG));
+    assert!(report.suspended && report.drained, "{report:?}");
+}
+
+#[test]
 fn what_is_due_is_pushed_and_then_nothing_is_open() {
     // Nobody visits by himself before the app is left.
     let phone = Phone::settled_with(|config| config.sync.after_change = LONG);

@@ -228,7 +228,7 @@ fn a_listener_that_panics_or_calls_back_stops_nothing() {
 fn a_waker_that_panics_stops_nothing() {
     let phone = Phone::settled();
     phone.life.set_waker(|| panic!("a waker of the test"));
-    crate::stage::provoke_a_warning(&phone.life.storage().unwrap());
+    let _peer = crate::stage::provoke_a_warning(&phone.life.storage().unwrap());
     phone.write(b"it goes on");
     phone.keeper.wait_for(b"it goes on");
 }

@@ -254,11 +254,12 @@ fn the_waker_of_a_message_relay_survives_sessions_and_suspensions() {
         let before = woken.load(Ordering::SeqCst);
         let storage = phone.life.storage().unwrap();
         assert_eq!(storage.opening(), round + 1);
-        crate::stage::provoke_a_warning(&storage);
+        let peer = crate::stage::provoke_a_warning(&storage);
         wait_until("the waker", DEADLINE, || {
             woken.load(Ordering::SeqCst) > before
         });
-        drop(storage);
+        // With the relay its connections end.
+        drop((peer, storage));
         assert!(phone.life.on_background(LONG).suspended);
         phone.life.on_foreground();
         phone.life.storage().unwrap();

@@ -218,8 +218,9 @@ pub fn keys_of(seed: &[u8; 32]) -> PublicKey {
     keys.get_node_id(Recipient::Node).unwrap()
 }
 
-/// A peer without a channel wants its backup kept: a warning for it has to leave.
-pub fn provoke_a_warning(storage: &PeerStorage) {
+/// A peer without a channel wants its backup kept: a warning for it has to leave. It stays connected as long
+/// as what is returned lives.
+pub fn provoke_a_warning(storage: &PeerStorage) -> impl Sized {
     static LAST: AtomicUsize = AtomicUsize::new(100);
     let byte = LAST.fetch_add(1, Ordering::SeqCst) as u8;
     let peer = keys_of(&[byte; 32]);
@@ -232,6 +233,7 @@ pub fn provoke_a_warning(storage: &PeerStorage) {
     handler.peer_connected(peer, &init, true).unwrap();
     let data = vec![1; 300];
     handler.handle_peer_storage(peer, msgs::PeerStorage { data });
+    handler
 }
 
 /// Nothing of the directory is open: somebody else may have it.

@@ -189,6 +189,12 @@ impl Engine {
                 Action::Warn { peer, text } => (peer, None, Outgoing::Warning(text)),
                 Action::Persist(_) | Action::ReadMonitors => continue,
             };
+            // Under this lock, so that what is put here is gone when its connection is.
+            let exchange = lock(&self.exchange);
+            let present = exchange.connection(&peer);
+            if present.is_none() || (connection.is_some() && connection != present) {
+                continue;
+            }
             self.outbox.put(Envelope {
                 peer,
                 connection,
