@@ -177,8 +177,11 @@ impl Shared {
                     return Err(trouble.clone());
                 }
             }
-            if !is_wanted || now >= end {
+            if !is_wanted {
                 return Err(Unavailable::Suspended);
+            }
+            if now >= end {
+                return Err(Unavailable::Busy);
             }
             state = self.wait(state, Some(end));
         }

@@ -13,6 +13,10 @@ pub enum Unavailable {
     /// [`on_foreground`](super::Lifecycle::on_foreground).
     #[error("suspended: the app is in background")]
     Suspended,
+    /// It had no turn in time: the storage is being opened, or a session that has to end first does not.
+    /// Again a little later.
+    #[error("it had no turn in time")]
+    Busy,
     /// After [`shutdown`](super::Lifecycle::shutdown). Open another.
     #[error("it was shut down")]
     Closed,

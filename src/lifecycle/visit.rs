@@ -74,7 +74,7 @@ fn join(
             Slot::Full { .. } | Slot::Changing => {}
         }
         if shared.now() >= end {
-            return Err(Unavailable::Suspended);
+            return Err(Unavailable::Busy);
         }
         state = shared.wait(state, Some(end));
     }

@@ -1,7 +1,7 @@
 //! The end, what may be asked after it, and who is told.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -245,6 +245,32 @@ fn what_runs_over_a_session_has_it_to_itself_and_leaves_nothing() {
     assert!(visit.unwrap().peers[0].outcome.is_ok());
     phone.wait_idle();
     assert!(!phone.keeper.is_connected());
+}
+
+#[test]
+fn a_call_that_has_no_turn_in_time_is_not_told_that_the_app_is_in_background() {
+    let phone = Phone::settled();
+    let life = &phone.life;
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            life.with_session(|_, _| {
+                begun.send(()).unwrap();
+                let _ = may_end.recv();
+            })
+        });
+        has_begun.recv().unwrap();
+        // The session has to end for this, and who runs over it takes his time.
+        life.on_host_node_changed(true);
+        life.on_host_node_changed(false);
+        let peers = [phone.keeper.record()];
+        let synced = within(SHORT, || {
+            life.sync_with_peers(&peers, Work::default(), SHORT)
+        });
+        assert_eq!(synced.unwrap_err(), Unavailable::Busy);
+        drop(end);
+    });
 }
 
 #[test]

@@ -114,7 +114,9 @@ fn live(phone: &Phone, wire: &WireTap, day: &[Said], number: &std::cell::Cell<u3
                     let obstructed = !network || node_runs || node_may_run || !holds.is_empty();
                     match error {
                         Unavailable::Obstacle(_) => assert!(obstructed),
-                        Unavailable::Suspended => assert!(!visible || *ms < 100),
+                        Unavailable::Suspended => assert!(!visible),
+                        // It was just being opened, or a visit was ending.
+                        Unavailable::Busy => assert!(visible && *ms < 100),
                         other => panic!("{other:?}"),
                     }
                 }

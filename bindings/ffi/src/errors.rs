@@ -109,9 +109,9 @@ pub enum Obstacle {
     /// A payment is in flight, or expected: the app holds.
     #[error("a payment is in flight")]
     PaymentInFlight,
-    /// So many calls are under way that this one had no turn within its budget; or it took longer than its
-    /// budget, and goes on by itself.
-    #[error("too many calls are under way")]
+    /// So many calls are under way that this one had no turn within its budget; or what is under way (an opening,
+    /// visits that are to end) did not end in time; or it took longer than its budget, and goes on by itself.
+    #[error("too much is under way")]
     Busy,
 }
 

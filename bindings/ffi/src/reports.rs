@@ -137,6 +137,7 @@ impl From<Unavailable> for PeerStorageError {
     fn from(unavailable: Unavailable) -> Self {
         match unavailable {
             Unavailable::Suspended => PeerStorageError::Suspended,
+            Unavailable::Busy => PeerStorageError::not_now(Obstacle::Busy),
             Unavailable::Closed => PeerStorageError::Closed,
             Unavailable::Obstacle(obstacle) => PeerStorageError::not_now(obstacle.into()),
             Unavailable::Past(error) => error.into(),
