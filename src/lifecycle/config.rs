@@ -39,9 +39,11 @@ impl LifecycleConfig {
 /// once on resume, when an obstacle is gone, and a while after the wallet has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AutoSync {
-    /// After a report of the wallet, until no further one has come for so long.
+    /// After a report of the wallet, once no further one has come for so long; at most ten times as long
+    /// after the first.
     pub after_change: Duration,
-    /// The first pause before peers that were not reached are visited again. It doubles.
+    /// The first pause before a peer that was not reached is visited again. It doubles with each try; until
+    /// then the peer is not visited for a change either.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,

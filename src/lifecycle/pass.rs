@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 
-use super::schedule::Whom;
+use super::schedule::{Visited, Whom};
 use super::shared::{OpenStorage, Shared};
 use super::state::State;
 use super::visit::Visit;
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 /// Starts the thread of a pass. One at a time.
 pub(super) fn start(shared: &Arc<Shared>, state: &mut State, kind: Kind) {
     let whom = match kind {
-        Kind::Sync => state.schedule.begin(),
+        Kind::Sync => state.schedule.begin(shared.now()),
         Kind::Drain => {
             // What comes to be due from now on is due again.
             state.drained = true;
@@ -57,7 +57,7 @@ pub(super) fn start(shared: &Arc<Shared>, state: &mut State, kind: Kind) {
 
 fn run(shared: &Arc<Shared>, kind: Kind, whom: Whom) {
     let outcome = catch_unwind(AssertUnwindSafe(|| match (shared.peek(), kind) {
-        (None, _) => Ok(BTreeSet::new()),
+        (None, _) => Ok(Visited::default()),
         (Some(storage), Kind::Sync) => sync(shared, &storage, &whom),
         (Some(storage), Kind::Drain) => drain(shared, &storage),
     }));
@@ -66,7 +66,7 @@ fn run(shared: &Arc<Shared>, kind: Kind, whom: Whom) {
     let mut state = shared.state();
     let sync = state.sync;
     match (kind, outcome) {
-        (_, Ok(missed)) => state.schedule.ended(now, missed, &sync),
+        (_, Ok(visited)) => state.schedule.ended(now, &whom, visited, &sync),
         (Kind::Sync, Err(error)) => {
             log::warn!("peers were not visited: {error}");
             state.schedule.failed(now, whom, &sync);
@@ -78,40 +78,33 @@ fn run(shared: &Arc<Shared>, kind: Kind, whom: Whom) {
     shared.notify();
 }
 
-/// Visits whom it is due to visit. Whom it did not reach, although it may later.
-fn sync(
-    shared: &Arc<Shared>,
-    storage: &OpenStorage,
-    whom: &Whom,
-) -> Result<BTreeSet<PublicKey>, Unavailable> {
+/// Visits whom it is due to visit.
+fn sync(shared: &Arc<Shared>, storage: &OpenStorage, whom: &Whom) -> Result<Visited, Unavailable> {
     storage.take_what_changed(TO_WRITE);
     // Before the app has said what the directory and the wallet are, nothing is compared or pushed.
     if !shared.reported.is_known() || storage.past() != Past::Known {
-        return Ok(BTreeSet::new());
+        return Ok(Visited::default());
     }
     let lacking = lacking(shared, storage);
     let mut peers = known_peers(shared, storage);
-    peers.retain(|peer| {
-        let id = &peer.node_id;
-        whom.everyone || whom.missed.contains(id) || lacking.contains(id)
-    });
+    peers.retain(|peer| whom.includes(&peer.node_id, lacking.contains(&peer.node_id)));
     let budget = shared.state().sync.budget;
     let report = visit(shared, storage, &peers, Work { verify: true }, budget)?;
-    Ok(missed(&report))
+    Ok(visited(&report))
 }
 
 /// Makes what has changed durable, and pushes it to whom it was not pushed yet.
-fn drain(shared: &Arc<Shared>, storage: &OpenStorage) -> Result<BTreeSet<PublicKey>, Unavailable> {
+fn drain(shared: &Arc<Shared>, storage: &OpenStorage) -> Result<Visited, Unavailable> {
     let flushed = storage.on_background(left(shared) / 2);
     shared.state().complete = flushed.complete;
     if !shared.reported.is_known() || storage.past() != Past::Known {
-        return Ok(BTreeSet::new());
+        return Ok(Visited::default());
     }
     let lacking = lacking(shared, storage);
     let mut peers = known_peers(shared, storage);
     peers.retain(|peer| lacking.contains(&peer.node_id));
     let report = visit(shared, storage, &peers, Work::default(), left(shared))?;
-    Ok(missed(&report))
+    Ok(visited(&report))
 }
 
 /// What is left for it before things are closed.
@@ -183,13 +176,15 @@ fn was_served(report: &PeerReport) -> bool {
     visit.is_ok_and(|visit| visit.delivered && visit.returned != Returned::NothingInTime)
 }
 
-/// Whom another try may reach.
-fn missed(report: &SessionReport) -> BTreeSet<PublicKey> {
-    let may_pass = |report: &&PeerReport| match &report.outcome {
-        Ok(_) => !was_served(report),
-        Err(NotReached::NoAddress | NotReached::NeedsTor | NotReached::Incompatible) => false,
-        Err(_) => true,
-    };
-    let missed = report.peers.iter().filter(may_pass);
-    missed.map(|report| report.peer).collect()
+/// Whom it has reached, and whom another try may reach.
+fn visited(report: &SessionReport) -> Visited {
+    let mut visited = Visited::default();
+    for report in &report.peers {
+        match &report.outcome {
+            _ if was_served(report) => visited.reached.insert(report.peer),
+            Err(NotReached::NoAddress | NotReached::NeedsTor | NotReached::Incompatible) => false,
+            _ => visited.missed.insert(report.peer),
+        };
+    }
+    visited
 }

@@ -1,6 +1,6 @@
 //! When peers are visited without being told to. Pure: it is told the time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -8,77 +8,153 @@ use bitcoin::secp256k1::PublicKey;
 use super::AutoSync;
 use crate::exchange::Time;
 
+/// A wallet that changes all the time is visited for after so many times
+/// [`after_change`](AutoSync::after_change).
+const LONGEST_CHANGE: u32 = 10;
+
 /// What is due, and when. What is due while an obstacle stands stays due.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    due_at: Option<Time>,
-    whom: Whom,
+    /// A visit of everyone, or of those that lack the newest backup.
+    visit: Option<Visit>,
+    changed: Option<Changed>,
+    /// Peers that were not reached, although they may be later: each has a time of its own.
+    missed: BTreeMap<PublicKey, Missed>,
+    /// After how long a visit that could not be made was put off.
     pause: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    due_at: Time,
+    everyone: bool,
+}
+
+/// The wallet has changed, and may go on to.
+#[derive(Clone, Copy, Debug)]
+struct Changed {
+    first: Time,
+    due_at: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Missed {
+    due_at: Time,
+    /// How long that was after the last try.
+    pause: Duration,
 }
 
 /// Whom to visit, beside those that lack the newest backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Whom {
     pub everyone: bool,
-    /// Those that the last visit did not reach.
+    /// Those that were not reached and whose time has come, each with the pause before.
+    missed: BTreeMap<PublicKey, Duration>,
+    /// Those whose time has not come.
+    spared: BTreeSet<PublicKey>,
+}
+
+impl Whom {
+    /// Whether this peer is to be visited; `lacks`: it lacks the newest backup.
+    pub fn includes(&self, peer: &PublicKey, lacks: bool) -> bool {
+        let is_due = self.missed.contains_key(peer);
+        self.everyone || is_due || (lacks && !self.spared.contains(peer))
+    }
+}
+
+/// Whom a visit has reached, and whom not, although another may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Visited {
+    pub reached: BTreeSet<PublicKey>,
     pub missed: BTreeSet<PublicKey>,
 }
 
 impl Schedule {
     /// The world may have changed while nobody looked: everyone is visited, now.
     pub fn resumed(&mut self, now: Time) {
-        self.due_at = Some(now);
-        self.whom.everyone = true;
-        self.pause = None;
+        *self = Schedule {
+            visit: Some(Visit {
+                due_at: now,
+                everyone: true,
+            }),
+            ..Schedule::default()
+        };
     }
 
     /// The wallet has changed: in a while, for more changes may follow.
     pub fn wallet_changed(&mut self, now: Time, sync: &AutoSync) {
-        self.due_by(now.after(sync.after_change));
+        let first = self.changed.map_or(now, |changed| changed.first);
+        let last = first.after(sync.after_change.saturating_mul(LONGEST_CHANGE));
+        let due_at = now.after(sync.after_change).min(last);
+        self.changed = Some(Changed { first, due_at });
     }
 
-    /// What was kept from being done may be done now.
+    /// What could not be done may be done now. Who was not reached is not any nearer by that.
     pub fn retry(&mut self, now: Time) {
-        if self.due_at.is_some() {
-            self.due_at = Some(now);
+        if let Some(visit) = &mut self.visit {
+            visit.due_at = visit.due_at.min(now);
         }
     }
 
     pub fn due_at(&self) -> Option<Time> {
-        self.due_at
+        let visit = self.visit.map(|visit| visit.due_at);
+        let changed = self.changed.map(|changed| changed.due_at);
+        let missed = self.missed.values().map(|missed| missed.due_at);
+        missed.chain(visit).chain(changed).min()
     }
 
     /// A visit begins: whom to visit. What comes to be due from now on is due again.
-    pub fn begin(&mut self) -> Whom {
-        self.due_at = None;
-        std::mem::take(&mut self.whom)
-    }
-
-    /// The visit has ended; these were not reached, although they may be later.
-    pub fn ended(&mut self, now: Time, missed: BTreeSet<PublicKey>, sync: &AutoSync) {
-        if missed.is_empty() {
-            self.pause = None;
-            return;
+    pub fn begin(&mut self, now: Time) -> Whom {
+        // Whoever lacks the newest backup is visited in any case.
+        self.changed = None;
+        let visit = self.visit.take_if(|visit| visit.due_at <= now);
+        let everyone = visit.is_some_and(|visit| visit.everyone);
+        let missed = std::mem::take(&mut self.missed);
+        let is_due = |missed: &Missed| everyone || missed.due_at <= now;
+        let (due, rest): (BTreeMap<_, _>, _) =
+            missed.into_iter().partition(|(_, missed)| is_due(missed));
+        self.missed = rest;
+        Whom {
+            everyone,
+            missed: due.into_iter().map(|(id, m)| (id, m.pause)).collect(),
+            spared: self.missed.keys().copied().collect(),
         }
-        self.put_off(now, sync);
-        self.whom.missed.extend(missed);
     }
 
-    /// It could not be made.
+    /// The visit has ended.
+    pub fn ended(&mut self, now: Time, whom: &Whom, visited: Visited, sync: &AutoSync) {
+        self.pause = None;
+        for peer in visited.reached {
+            self.missed.remove(&peer);
+        }
+        for peer in visited.missed {
+            let known = self.missed.get(&peer).map(|missed| missed.pause);
+            let before = known.or(whom.missed.get(&peer).copied());
+            let pause = longer(before, sync);
+            let due_at = now.after(pause);
+            self.missed.insert(peer, Missed { due_at, pause });
+        }
+    }
+
+    /// It could not be made: all of it stays due, in a while.
     pub fn failed(&mut self, now: Time, whom: Whom, sync: &AutoSync) {
-        self.put_off(now, sync);
-        self.whom.everyone |= whom.everyone;
-        self.whom.missed.extend(whom.missed);
-    }
-
-    fn put_off(&mut self, now: Time, sync: &AutoSync) {
-        let doubled = self.pause.map(|pause| pause.saturating_mul(2));
-        let pause = doubled.unwrap_or(sync.first_pause).min(sync.longest_pause);
+        let pause = longer(self.pause, sync);
         self.pause = Some(pause);
-        self.due_by(now.after(pause));
+        let due_at = now.after(pause);
+        let known = self.visit;
+        self.visit = Some(Visit {
+            due_at: known.map_or(due_at, |known| known.due_at.min(due_at)),
+            everyone: whom.everyone || known.is_some_and(|known| known.everyone),
+        });
+        for (peer, pause) in whom.missed {
+            let missed = self.missed.entry(peer);
+            missed.or_insert(Missed { due_at, pause });
+        }
     }
+}
 
-    fn due_by(&mut self, at: Time) {
-        self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
-    }
+/// Each pause is twice as long as the one before.
+fn longer(before: Option<Duration>, sync: &AutoSync) -> Duration {
+    let doubled = before.map(|pause| pause.saturating_mul(2));
+    doubled.unwrap_or(sync.first_pause).min(sync.longest_pause)
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::Network;
 use lightning::sign::KeysManager;
 use proptest::prelude::*;
 
 use super::call::Deadline;
 use super::facts::Facts;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Visited, Whom};
 use super::state::{Open, Place, State, Step};
 use super::{AutoSync, LifeState};
 use crate::exchange::Time;
@@ -221,9 +222,9 @@ impl World {
             }
             Said::PassEnds => {
                 if std::mem::take(&mut state.pass_runs) {
-                    state
-                        .schedule
-                        .ended(now, BTreeSet::new(), &AutoSync::default());
+                    let (whom, visited) = (Whom::default(), Visited::default());
+                    let sync = AutoSync::default();
+                    state.schedule.ended(now, &whom, visited, &sync);
                 }
             }
         }
@@ -254,7 +255,7 @@ impl World {
                     self.state.place = Place::Closed;
                 }
                 Step::Sync => {
-                    self.state.schedule.begin();
+                    self.state.schedule.begin(self.now);
                     self.state.pass_runs = true;
                 }
                 Step::Drain => {
@@ -408,52 +409,133 @@ fn ten_thousand_random_days_go_as_the_facts_say() {
     });
 }
 
+fn missed(peers: &[PublicKey]) -> Visited {
+    Visited {
+        reached: BTreeSet::new(),
+        missed: peers.iter().copied().collect(),
+    }
+}
+
 #[test]
-fn failed_visits_are_tried_again_with_growing_pauses() {
+fn a_peer_that_was_missed_is_tried_again_with_growing_pauses() {
     let sync = AutoSync::default();
     let mut schedule = Schedule::default();
-    let missed: BTreeSet<_> = [peer()].into();
+    let (away, other) = (peer(3), peer(4));
     let mut now = Time(0);
     schedule.resumed(now);
-    assert!(schedule.begin().everyone);
+    let mut whom = schedule.begin(now);
+    assert!(whom.everyone);
     let mut pauses = Vec::new();
     for _ in 0..10 {
-        schedule.ended(now, missed.clone(), &sync);
+        schedule.ended(now, &whom, missed(&[away]), &sync);
         let due = schedule.due_at().unwrap();
         pauses.push(due.since(now).as_secs());
         now = due;
-        let whom = schedule.begin();
-        assert_eq!((whom.everyone, whom.missed), (false, missed.clone()));
+        whom = schedule.begin(now);
+        assert!(!whom.everyone && whom.includes(&away, false));
+        assert!(!whom.includes(&other, false) && whom.includes(&other, true));
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]);
-    // A change of the wallet does not wait for them, and does not shorten them either.
-    schedule.ended(now, missed.clone(), &sync);
+
+    // A change of the wallet waits for nobody, dials nobody who was just missed, and shortens no pause.
+    schedule.ended(now, &whom, missed(&[away]), &sync);
+    let due = now.after(sync.longest_pause);
+    for _ in 0..3 {
+        schedule.wallet_changed(now, &sync);
+        assert_eq!(schedule.due_at(), Some(now.after(sync.after_change)));
+        now = now.after(sync.after_change);
+        let whom = schedule.begin(now);
+        assert!(!whom.includes(&away, true) && whom.includes(&other, true));
+        schedule.ended(now, &whom, Visited::default(), &sync);
+        assert_eq!(schedule.due_at(), Some(due));
+    }
+    // Who is missed for the first time has a first pause.
+    schedule.ended(now, &Whom::default(), missed(&[other]), &sync);
+    assert_eq!(schedule.due_at(), Some(now.after(sync.first_pause)));
+    // Who is reached before his time is no longer waited for.
+    let reached = Visited {
+        reached: [away, other].into(),
+        ..Visited::default()
+    };
+    schedule.ended(now, &Whom::default(), reached, &sync);
+    assert_eq!(schedule.due_at(), None);
+
+    // A visit of everyone begins anew.
+    schedule.ended(now, &Whom::default(), missed(&[away]), &sync);
+    schedule.resumed(now);
+    let whom = schedule.begin(now);
+    assert_eq!(schedule.due_at(), None);
+    schedule.ended(now, &whom, missed(&[away]), &sync);
+    assert_eq!(schedule.due_at(), Some(now.after(sync.first_pause)));
+}
+
+#[test]
+fn a_peer_that_is_no_peer_any_more_keeps_nobody_awake() {
+    let sync = AutoSync::default();
+    let mut schedule = Schedule::default();
+    schedule.ended(Time(0), &Whom::default(), missed(&[peer(3)]), &sync);
+    let due = schedule.due_at().unwrap();
+    let whom = schedule.begin(due);
+    schedule.ended(due, &whom, Visited::default(), &sync);
+    assert_eq!(schedule.due_at(), None);
+}
+
+#[test]
+fn a_wallet_that_changes_all_the_time_is_visited_for_in_the_end() {
+    let sync = AutoSync::default();
+    let mut schedule = Schedule::default();
+    let mut now = Time(0);
+    let second = Duration::from_secs(1);
+    // Until it is quiet for so long...
+    for _ in 0..5 {
+        schedule.wallet_changed(now, &sync);
+        assert_eq!(schedule.due_at(), Some(now.after(sync.after_change)));
+        now = now.after(second);
+    }
+    // ...or it has gone on for ten times as long.
+    for _ in 0..60 {
+        schedule.wallet_changed(now, &sync);
+        now = now.after(second);
+    }
+    assert_eq!(
+        schedule.due_at(),
+        Some(Time(0).after(sync.after_change * 10))
+    );
+    schedule.begin(now);
     schedule.wallet_changed(now, &sync);
     assert_eq!(schedule.due_at(), Some(now.after(sync.after_change)));
-    schedule.begin();
-    schedule.ended(now, missed.clone(), &sync);
-    assert_eq!(schedule.due_at(), Some(now.after(sync.longest_pause)));
-    // A visit of everyone begins anew, and success ends it.
-    schedule.resumed(now);
-    assert_eq!(schedule.due_at(), Some(now));
-    schedule.begin();
-    schedule.ended(now, BTreeSet::new(), &sync);
-    assert_eq!(schedule.due_at(), None);
 }
 
 #[test]
 fn what_could_not_be_tried_stays_due_as_it_was() {
     let sync = AutoSync::default();
     let mut schedule = Schedule::default();
-    schedule.resumed(Time(0));
-    let whom = schedule.begin();
-    schedule.failed(Time(0), whom.clone(), &sync);
-    assert_eq!(schedule.due_at(), Some(Time(0).after(sync.first_pause)));
-    assert_eq!(schedule.begin(), whom);
+    schedule.ended(Time(0), &Whom::default(), missed(&[peer(3)]), &sync);
+    let mut now = Time(0).after(sync.first_pause);
+    schedule.resumed(now);
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        let whom = schedule.begin(now);
+        assert!(whom.everyone);
+        schedule.failed(now, whom, &sync);
+        let due = schedule.due_at().unwrap();
+        pauses.push(due.since(now).as_secs());
+        now = due;
+    }
+    assert_eq!(pauses, [5, 10, 20]);
+    // What stood in the way has gone.
+    let earlier = Time(now.0 - 1_000);
+    schedule.retry(earlier);
+    assert_eq!(schedule.due_at(), Some(earlier));
+    // A peer that was missed is no nearer by that.
+    let whom = schedule.begin(earlier);
+    schedule.ended(earlier, &whom, missed(&[peer(3)]), &sync);
+    schedule.retry(earlier);
+    assert_eq!(schedule.due_at(), Some(earlier.after(sync.first_pause)));
 }
 
-fn peer() -> bitcoin::secp256k1::PublicKey {
+fn peer(n: u8) -> PublicKey {
     let secp = bitcoin::secp256k1::Secp256k1::new();
-    let secret = bitcoin::secp256k1::SecretKey::from_slice(&[3; 32]).unwrap();
-    bitcoin::secp256k1::PublicKey::from_secret_key(&secp, &secret)
+    let secret = bitcoin::secp256k1::SecretKey::from_slice(&[n; 32]).unwrap();
+    PublicKey::from_secret_key(&secp, &secret)
 }
