@@ -102,9 +102,8 @@ fn open(shared: &Arc<Shared>) {
     let storage = match opened {
         Ok(storage) => storage,
         Err(error) => {
-            let mut state = shared.state();
-            state.place = Place::Closed;
-            state.trouble = Some(error);
+            let now = shared.now();
+            shared.state().not_opened(now, error);
             shared.notify();
             return;
         }
@@ -112,15 +111,7 @@ fn open(shared: &Arc<Shared>) {
     prepare(shared, &storage);
     shared.reported.give_all(&storage, || {
         let now = shared.now();
-        let mut state = shared.state();
-        state.openings += 1;
-        let number = state.openings;
-        state.place = Place::Open(Open {
-            storage: storage.clone(),
-            number,
-            guards: 0,
-        });
-        state.schedule.resumed(now);
+        shared.state().opened(now, storage.clone());
         shared.notify();
     });
 }

@@ -12,7 +12,8 @@ pub struct Status {
     pub state: LifeState,
     /// Why peers are not visited at present.
     pub obstacle: Option<Obstacle>,
-    /// Why nothing is open although the app wants it. It is tried again at the next call.
+    /// Why nothing is open although the app wants it. It is tried again at the next call, and while the app is
+    /// visible with growing pauses, where it may pass by itself.
     pub trouble: Option<Unavailable>,
     /// Peers are being visited.
     pub visiting: bool,

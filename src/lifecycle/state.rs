@@ -18,6 +18,11 @@ use crate::exchange::Time;
 use crate::service::{self, PeerStorage};
 use crate::session::{Session, SessionReport};
 
+/// While the app is visible, an opening that has failed is tried again after so long, then after twice as
+/// long, and so on...
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// ...up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Where no call has a deadline, sessions and borrowed storages have so long to end.
 const WITHOUT_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -25,8 +30,11 @@ pub(super) struct State {
     pub facts: Facts,
     pub calls: Calls,
     pub place: Place,
-    /// Why the last opening failed. It is not tried again before the app says or asks something.
+    /// Why the last opening failed. It is tried again when the app says or asks something, and by itself
+    /// while the app is visible.
     pub trouble: Option<Unavailable>,
+    /// After how long, and when that is; none: what is wrong does not pass by itself.
+    next_try: Option<(Duration, Time)>,
     pub slot: Slot,
     /// How many openings there were.
     pub openings: u64,
@@ -111,6 +119,7 @@ impl State {
                 guards: 0,
             }),
             trouble: None,
+            next_try: None,
             slot: Slot::Empty,
             openings: 1,
             schedule: Schedule::default(),
@@ -201,6 +210,28 @@ impl State {
             self.ending = Some(deadline);
         }
         self.facts.visible = false;
+    }
+
+    /// It was opened.
+    pub fn opened(&mut self, now: Time, storage: PeerStorage) {
+        self.openings += 1;
+        self.place = Place::Open(Open {
+            storage,
+            number: self.openings,
+            guards: 0,
+        });
+        self.trouble = None;
+        self.next_try = None;
+        self.schedule.resumed(now);
+    }
+
+    /// It could not be opened.
+    pub fn not_opened(&mut self, now: Time, error: Unavailable) {
+        self.place = Place::Closed;
+        let before = self.next_try.map(|(pause, _)| pause.saturating_mul(2));
+        let pause = before.unwrap_or(FIRST_PAUSE).min(LONGEST_PAUSE);
+        self.next_try = error.may_pass().then(|| (pause, now.after(pause)));
+        self.trouble = Some(error);
     }
 
     /// Peers may be visited again, as far as this goes.
@@ -339,13 +370,22 @@ impl State {
         }
         match (&self.place, wanted) {
             (Place::Closed, Wanted::Suspended) => Step::End,
-            (Place::Closed, _) if self.trouble.is_some() => Step::End,
+            (Place::Closed, _) if self.trouble.is_some() => self.step_after_trouble(wanted, now),
             (Place::Closed, _) => Step::Open,
             (Place::Open(_), Wanted::Active) => self.step_while_active(now),
             (Place::Open(_), Wanted::Draining) => self.step_while_draining(now),
             (Place::Open(_), Wanted::Suspended) => self.step_to_suspension(now),
             // The driver itself is at it.
             (Place::Opening | Place::Closing, _) => Step::Wait(None),
+        }
+    }
+
+    /// In background nothing waits: each pass tries once.
+    fn step_after_trouble(&self, wanted: Wanted, now: Time) -> Step {
+        match self.next_try {
+            Some((_, at)) if wanted == Wanted::Active && now >= at => Step::Open,
+            Some((_, at)) if wanted == Wanted::Active => Step::Wait(Some(at)),
+            _ => Step::End,
         }
     }
 

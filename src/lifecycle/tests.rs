@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use super::call::Deadline;
 use super::facts::Facts;
 use super::schedule::{Schedule, Visited, Whom};
-use super::state::{Open, Place, State, Step};
+use super::state::{Place, State, Step};
 use super::{AutoSync, LifeState};
 use crate::exchange::Time;
 use crate::service::{Config, PeerStorage};
+use crate::store::StoreError;
 
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -241,13 +242,7 @@ impl World {
             self.check(step);
             match step {
                 Step::Open => {
-                    self.state.openings += 1;
-                    self.state.place = Place::Open(Open {
-                        storage: self.storage.clone(),
-                        number: self.state.openings,
-                        guards: 0,
-                    });
-                    self.state.schedule.resumed(self.now);
+                    self.state.opened(self.now, self.storage.clone());
                 }
                 Step::Close(_) => {
                     // Visits end with it.
@@ -381,11 +376,17 @@ impl World {
     }
 }
 
-#[test]
-fn ten_thousand_random_days_go_as_the_facts_say() {
+fn open() -> (tempfile::TempDir, PeerStorage) {
     let dir = tempfile::tempdir().unwrap();
     let keys = KeysManager::new(&[7; 32], 0, 0, true);
-    let storage = PeerStorage::open(Config::new(dir.path(), Network::Regtest), &keys).unwrap();
+    let config = Config::new(dir.path(), Network::Regtest);
+    let storage = PeerStorage::open(config, &keys).unwrap();
+    (dir, storage)
+}
+
+#[test]
+fn ten_thousand_random_days_go_as_the_facts_say() {
+    let (_dir, storage) = open();
     let config = ProptestConfig {
         cases: 10_000,
         failure_persistence: None,
@@ -407,6 +408,53 @@ fn ten_thousand_random_days_go_as_the_facts_say() {
         world.drive();
         prop_assert!(world.ended, "something is left");
     });
+}
+
+#[test]
+fn an_opening_that_failed_is_tried_again_with_growing_pauses_while_somebody_looks() {
+    let (_dir, storage) = open();
+    let mut world = World::new(&storage);
+    let fail = |world: &mut World, error: StoreError| {
+        world.state.place = Place::Opening;
+        world.state.not_opened(world.now, error.into());
+    };
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        fail(&mut world, StoreError::Locked);
+        let Step::Wait(Some(at)) = world.state.next_step(world.now) else {
+            panic!("it is not tried again");
+        };
+        pauses.push(at.since(world.now).as_millis());
+        world.now = at;
+        assert_eq!(world.state.next_step(at), Step::Open);
+    }
+    let doubled = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
+    assert_eq!(pauses[..7], doubled);
+    assert_eq!(pauses[7..], [60_000; 3]);
+
+    // Nobody looks: nothing waits, in a pass of the background neither.
+    fail(&mut world, StoreError::Locked);
+    world.hear(Said::Background(0));
+    assert_eq!(world.state.next_step(world.now), Step::End);
+    world.hear(Said::Call(10_000));
+    assert_eq!(world.state.next_step(world.now), Step::End);
+    world.hear(Said::Foreground);
+    assert!(matches!(
+        world.state.next_step(world.now),
+        Step::Wait(Some(_))
+    ));
+
+    // What does not pass by itself waits for the app.
+    fail(&mut world, StoreError::WrongNode);
+    assert_eq!(world.state.next_step(world.now), Step::End);
+
+    // Success ends it: the next trouble begins anew.
+    fail(&mut world, StoreError::Locked);
+    world.state.opened(world.now, storage.clone());
+    assert_eq!(world.state.trouble, None);
+    fail(&mut world, StoreError::Locked);
+    let first = Step::Wait(Some(world.now.after(Duration::from_millis(500))));
+    assert_eq!(world.state.next_step(world.now), first);
 }
 
 fn missed(peers: &[PublicKey]) -> Visited {

@@ -27,12 +27,38 @@ pub enum Unavailable {
     #[error(transparent)]
     Past(#[from] PastError),
     /// The data directory. [`StoreError::Inaccessible`] (the device was not unlocked since it started)
-    /// and [`StoreError::Locked`] (another process has it) pass; it is tried again at the next call.
+    /// and [`StoreError::Locked`] (another process has it) pass; it is tried again at the next call, and while
+    /// the app is visible with growing pauses.
     #[error(transparent)]
     Storage(#[from] StoreError),
-    /// The system gave no thread, or the like. It is tried again at the next call.
+    /// The system gave no thread, or the like. It is tried again as well.
     #[error("failed: {0}")]
     Failed(String),
+}
+
+impl Unavailable {
+    /// Whether it may be otherwise in a while, without the app doing anything about it.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Unavailable::Storage(error) => match error {
+                StoreError::Locked
+                | StoreError::Inaccessible(_)
+                | StoreError::DiskFull
+                | StoreError::ReadOnly
+                | StoreError::Io(_) => true,
+                StoreError::NewerSchema { .. }
+                | StoreError::Corrupt(_)
+                | StoreError::WrongNode
+                | StoreError::RevisionTaken(_)
+                | StoreError::Closed => false,
+            },
+            Unavailable::Closed | Unavailable::Past(_) => false,
+            Unavailable::Suspended
+            | Unavailable::Busy
+            | Unavailable::Obstacle(_)
+            | Unavailable::Failed(_) => true,
+        }
+    }
 }
 
 impl From<OpenError> for Unavailable {

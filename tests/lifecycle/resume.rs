@@ -207,10 +207,40 @@ fn a_directory_that_another_has_is_refused_and_tried_again_when_the_app_says_som
     });
     let pass = within(SHORT, || phone.life.run_background_pass(SHORT));
     assert_eq!(pass.session.unwrap_err(), locked);
+    // By itself it would be tried again in a minute.
+    for _ in 0..8 {
+        assert_eq!(phone.life.storage().err(), Some(locked.clone()));
+    }
     other.close(DEADLINE);
     phone.life.on_network_changed(true);
     wait_until("the opening", DEADLINE, || phone.life.opening().is_some());
     assert_eq!(phone.life.status().trouble, None);
+}
+
+#[test]
+fn a_directory_that_another_had_is_opened_without_a_word_of_the_app_while_it_is_visible() {
+    let phone = Phone::settled();
+    assert!(phone.life.on_background(LONG).suspended);
+    let other = open_directly(&phone.data_dir()).unwrap();
+    phone.life.on_foreground();
+    wait_until("the trouble to show", DEADLINE, || {
+        phone.life.status().trouble.is_some()
+    });
+    other.close(DEADLINE);
+    wait_until("the opening", DEADLINE, || phone.life.opening().is_some());
+    assert_eq!(phone.life.status().trouble, None);
+
+    // In background nobody tries.
+    assert!(phone.life.on_background(LONG).suspended);
+    let other = open_directly(&phone.data_dir()).unwrap();
+    phone.life.on_foreground();
+    wait_until("the trouble to show", DEADLINE, || {
+        phone.life.status().trouble.is_some()
+    });
+    assert!(within(SHORT, || phone.life.on_background(SHORT)).suspended);
+    other.close(DEADLINE);
+    phone.assert_free();
+    assert_eq!(phone.life.opening(), None);
 }
 
 #[test]

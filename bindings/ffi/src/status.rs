@@ -18,7 +18,8 @@ pub struct StorageStatus {
     pub activity: Activity,
     /// Why peers are not visited at present; none: nothing stands in the way.
     pub obstacle: Option<Obstacle>,
-    /// Why nothing is open although the app is visible; none: it is. It is tried again at the next call.
+    /// Why nothing is open although the app is visible; none: it is. It is tried again at the next call, and while
+    /// the app is visible with growing pauses.
     pub trouble: Option<Hindrance>,
     /// Whether the wallet has been reported since the process started. Until then nothing is compared.
     pub wallet_reported: bool,
