@@ -102,7 +102,7 @@ use self::keys::PaymentKeys;
 use self::monitors::Monitors;
 use self::scan::Scan;
 use self::whereabouts::Whereabouts;
-use crate::backup::ChannelIds;
+use crate::backup::{ChannelIds, ChannelRecord};
 use crate::service::{Clock, PeerStorage, SystemClock};
 use crate::store::StoreError;
 

@@ -24,7 +24,7 @@ pub(super) fn apply(
             "UPDATE meta SET lost_before = ?",
             params![epoch],
         ),
-        Record::Restored => execute(connection, "UPDATE meta SET was_restored = 1", []),
+        Record::Restored => execute(connection, "UPDATE meta SET was_restored = 1", &[]),
         // The highest stays the highest, whatever comes in which order.
         Record::HighestSeen(revision) => execute(
             connection,
