@@ -12,7 +12,7 @@ use crate::recovery::waited_for;
 use crate::service::PeerStorage;
 use crate::session::{Returned, Work};
 
-/// What holds all channels.
+/// Those of the alarms that hold all channels.
 pub(super) fn holding(mut alarms: Vec<Alarm>) -> Vec<Alarm> {
     alarms.retain(|alarm| alarm.kind.holds());
     alarms

@@ -15,7 +15,8 @@ pub struct LifecycleConfig {
     pub visible: bool,
     /// The device has a network.
     pub network: bool,
-    /// An app that was left and comes back within this time finds everything as it was.
+    /// An app that was left and comes back within this time finds everything as it was: until then nothing is
+    /// closed, as far as the budget of [`on_background`](super::Lifecycle::on_background) goes.
     pub linger: Duration,
     /// When peers are visited without being told to.
     pub sync: AutoSync,

@@ -11,14 +11,14 @@ pub struct Hold(Arc<Shared>);
 
 impl Hold {
     pub(super) fn new(shared: &Arc<Shared>) -> Hold {
-        shared.change(|state, _| state.held());
+        shared.change(|state, _| state.hold_begins());
         Hold(shared.clone())
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.change(|state, now| state.released(now));
+        self.0.change(|state, now| state.hold_ends(now));
     }
 }
 

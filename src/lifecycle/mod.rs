@@ -20,8 +20,8 @@
 //! # In what order
 //!
 //! * At the start: [`open`](Lifecycle::open), [`report_wallet`](Lifecycle::report_wallet),
-//!   [`check_before_node_start`](Lifecycle::check_before_node_start), the node,
-//!   [`on_host_node_changed(true)`](Lifecycle::on_host_node_changed).
+//!   [`check_before_node_start`](Lifecycle::check_before_node_start), the node where the answer lets it
+//!   start, [`on_host_node_changed(true)`](Lifecycle::on_host_node_changed).
 //! * To background: stop the node, `on_host_node_changed(false)`, `report_wallet`,
 //!   [`on_background`](Lifecycle::on_background).
 //!
@@ -95,7 +95,7 @@ impl Drop for Last {
 
 impl Lifecycle {
     /// Opens the data directory, visible or not: what is wrong with it shows now. Then goes where the
-    /// facts say.
+    /// facts say; out of sight it is closed again soon.
     pub fn open<K>(config: LifecycleConfig, keys: Arc<K>) -> Result<Lifecycle, OpenError>
     where
         K: NodeSigner + EntropySource + Send + Sync + 'static,
@@ -121,7 +121,8 @@ impl Lifecycle {
     }
 
     /// The app is on the screen. Whatever was open before a suspension is opened anew, and every peer
-    /// is visited: old connections and clocks are not believed.
+    /// is visited: old connections and clocks are not believed. Where the data directory cannot be opened
+    /// now (see [`Status::trouble`]) it is tried again with growing pauses, as long as the app is visible.
     pub fn on_foreground(&self) {
         self.shared.change(|state, now| state.came_back(now));
     }

@@ -16,7 +16,7 @@ const LONGEST_CHANGE: u32 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// A visit of everyone, or of those that lack the newest backup.
-    visit: Option<Visit>,
+    due: Option<Due>,
     changed: Option<Changed>,
     /// Peers that were not reached, although they may be later: each has a time of its own.
     missed: BTreeMap<PublicKey, Missed>,
@@ -25,8 +25,8 @@ pub(super) struct Schedule {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Visit {
-    due_at: Time,
+struct Due {
+    at: Time,
     everyone: bool,
 }
 
@@ -73,8 +73,8 @@ impl Schedule {
     /// The world may have changed while nobody looked: everyone is visited, now.
     pub fn resumed(&mut self, now: Time) {
         *self = Schedule {
-            visit: Some(Visit {
-                due_at: now,
+            due: Some(Due {
+                at: now,
                 everyone: true,
             }),
             ..Schedule::default()
@@ -91,24 +91,24 @@ impl Schedule {
 
     /// What could not be done may be done now. Who was not reached is not any nearer by that.
     pub fn retry(&mut self, now: Time) {
-        if let Some(visit) = &mut self.visit {
-            visit.due_at = visit.due_at.min(now);
+        if let Some(due) = &mut self.due {
+            due.at = due.at.min(now);
         }
     }
 
     pub fn due_at(&self) -> Option<Time> {
-        let visit = self.visit.map(|visit| visit.due_at);
+        let due = self.due.map(|due| due.at);
         let changed = self.changed.map(|changed| changed.due_at);
         let missed = self.missed.values().map(|missed| missed.due_at);
-        missed.chain(visit).chain(changed).min()
+        missed.chain(due).chain(changed).min()
     }
 
     /// A visit begins: whom to visit. What comes to be due from now on is due again.
     pub fn begin(&mut self, now: Time) -> Whom {
         // Whoever lacks the newest backup is visited in any case.
         self.changed = None;
-        let visit = self.visit.take_if(|visit| visit.due_at <= now);
-        let everyone = visit.is_some_and(|visit| visit.everyone);
+        let due = self.due.take_if(|due| due.at <= now);
+        let everyone = due.is_some_and(|due| due.everyone);
         let missed = std::mem::take(&mut self.missed);
         let is_due = |missed: &Missed| everyone || missed.due_at <= now;
         let (due, rest): (BTreeMap<_, _>, _) =
@@ -141,9 +141,9 @@ impl Schedule {
         let pause = longer(self.pause, sync);
         self.pause = Some(pause);
         let due_at = now.after(pause);
-        let known = self.visit;
-        self.visit = Some(Visit {
-            due_at: known.map_or(due_at, |known| known.due_at.min(due_at)),
+        let known = self.due;
+        self.due = Some(Due {
+            at: known.map_or(due_at, |known| known.at.min(due_at)),
             everyone: whom.everyone || known.is_some_and(|known| known.everyone),
         });
         for (peer, pause) in whom.missed {

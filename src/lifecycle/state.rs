@@ -184,11 +184,11 @@ impl State {
         }
     }
 
-    pub fn held(&mut self) {
+    pub fn hold_begins(&mut self) {
         self.facts.holds = self.facts.holds.saturating_add(1);
     }
 
-    pub fn released(&mut self, now: Time) {
+    pub fn hold_ends(&mut self, now: Time) {
         self.facts.holds = self.facts.holds.saturating_sub(1);
         if self.facts.holds == 0 {
             self.schedule.retry(now);

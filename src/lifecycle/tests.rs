@@ -191,8 +191,8 @@ impl World {
             }
             Said::Network(there) => state.network_is(now, *there),
             Said::HostNode(runs) => state.host_node_is(now, *runs),
-            Said::Hold => state.held(),
-            Said::Release => state.released(now),
+            Said::Hold => state.hold_begins(),
+            Said::Release => state.hold_ends(now),
             Said::Wallet => state.wallet_changed(now),
             Said::Call(budget) => {
                 begin(state, &mut self.model, *budget, true);
