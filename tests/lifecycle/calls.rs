@@ -254,7 +254,7 @@ fn a_call_that_has_no_turn_in_time_is_not_told_that_the_app_is_in_background() {
     let (begun, has_begun) = mpsc::channel();
     let (end, may_end) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             life.with_session(|_, _| {
                 begun.send(()).unwrap();
                 let _ = may_end.recv();
