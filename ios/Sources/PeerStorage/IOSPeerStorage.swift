@@ -185,6 +185,8 @@ extension IOSPeerStorage {
     /// They may have changed while it was opened.
     private func tellFacts(to storage: PeerStorage) {
         storage.onNetworkChanged(available: networkAvailable)
+        // Only what bars visits: that the node has stopped, whoever stopped it says.
+        if settings.hostNodeRuns() { storage.onHostNodeChanged(running: true) }
         if visible {
             storage.onForeground()
         } else if passes == 0 {

@@ -11,7 +11,8 @@ public struct PeerStorageSettings: Sendable {
     public var directory: URL?
     /// What is kept for peers, and how backups are made.
     public var storage = StorageSettings()
-    /// "host:port" of a SOCKS5 proxy for onion addresses; nil: these are not tried.
+    /// A SOCKS5 proxy for onion addresses, usually that of Tor: an IP address and a port, as "127.0.0.1:9050". All
+    /// other addresses are dialled directly. Nil: onion addresses are not tried.
     public var torProxy: String?
     /// How long the storage may go on after the app was left. iOS gives about 30 s to all of the app together;
     /// what is left of them is asked for, and less is taken where less is left.
@@ -25,6 +26,9 @@ public struct PeerStorageSettings: Sendable {
     /// (`kSecAttrAccessibleAfterFirstUnlockThisDeviceOnly`). Nil while it is not to be had, such as before the
     /// first unlock after a reboot: the opening then fails as `Locked`, and is tried again at the next occasion.
     public var secret: @Sendable () async throws -> WalletSecret?
+    /// Whether the wallet's own node runs, asked at each opening, on no particular thread: peers are then not visited
+    /// beside it. What changes later is said by `onHostNodeChanged`.
+    public var hostNodeRuns: @Sendable () -> Bool = { false }
     /// Called after each opening, on no particular thread, before ``IOSPeerStorage/storage()`` returns: the place to say
     /// what the directory is (`declareNew`, `adopt`), and to report the wallet where that can be done without
     /// its node. A process that was started for a background pass has nothing else to learn it from.
@@ -53,6 +57,7 @@ extension PeerStorageSettings {
             expectedNodeId: expectedNodeId,
             inForeground: visible,
             networkAvailable: networkAvailable,
+            hostNodeRuns: hostNodeRuns(),
             storage: storage,
             torProxy: torProxy,
             lingerMs: linger.milliseconds

@@ -240,6 +240,46 @@ final class AppLifeTests: XCTestCase, @unchecked Sendable { // Each test has an 
     }
 
     @MainActor
+    func test_whether_the_host_s_node_runs_is_asked_at_each_opening() async throws {
+        let runs = Locked(true)
+        let phone = try Phone { settings in
+            settings.hostNodeRuns = { runs.now }
+            settings.opened = { storage in
+                let obstacle = try storage.status().obstacle
+                XCTAssertEqual(obstacle, .hostNodeRuns, "from the first moment on")
+            }
+        }
+        try await eventually("opened") { !phone.opened.now.isEmpty }
+        try await bars(phone, .hostNodeRuns)
+        _ = try await phone.wallet?.shutdown()
+        phone.wallet = nil
+
+        runs.with { $0 = false }
+        let next = try Phone { settings in
+            settings.hostNodeRuns = { runs.now }
+            // Started while the storage is opened.
+            settings.opened = { storage in
+                let before = try storage.status().obstacle
+                XCTAssertNil(before)
+                runs.with { $0 = true }
+            }
+        }
+        try await eventually("opened") { !next.opened.now.isEmpty }
+        try await bars(next, .hostNodeRuns)
+    }
+
+    @MainActor
+    private func bars(_ phone: Phone, _ obstacle: Obstacle) async throws {
+        let storage = try await XCTUnwrap(phone.wallet).storage()
+        do {
+            _ = try await storage.syncWithPeers(peers: report(channels: 1).peers, verify: false, budgetMs: 100)
+            XCTFail("visits peers")
+        } catch {
+            XCTAssertEqual(error as? PeerStorageError, .NotNow(obstacle: obstacle))
+        }
+    }
+
+    @MainActor
     func test_leaving_the_app_schedules_a_refresh() async throws {
         let phone = try Phone()
         try await phone.becomesActive()
