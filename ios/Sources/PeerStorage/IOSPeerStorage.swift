@@ -57,15 +57,27 @@ public final class IOSPeerStorage {
     }
 
     /// Ends all, for a wallet that is deleted or changed while the process lives. Not needed at the end of the app.
+    ///
+    /// - Parameter budget: in seconds. An opening under way is cancelled, and waited for no longer than this.
+    /// - Returns: nil where nothing was open.
+    /// - Throws: `NotNow` (`busy`) where an opening has not ended in time, such as in the app's own part of it. What it
+    ///   still opens is closed at once, and handed to nobody; until then the directory is in use.
     @discardableResult
     public func shutdown(budget: TimeInterval = 5) async throws -> ShutdownReport? {
         isShutDown = true
         notifications = nil
         network = nil
-        guard let storage = try? await attempt?.value else { return nil }
+        guard let attempt else { return nil }
+        let end = Date(timeIntervalSinceNow: budget)
+        if opened == nil { attempt.cancel() }
+        guard let outcome = await outcome(of: attempt, within: budget) else {
+            throw PeerStorageError.NotNow(obstacle: .busy)
+        }
+        guard case .success(let storage) = outcome else { return nil }
+        let report = try await storage.shutdown(budgetMs: end.timeIntervalSinceNow.milliseconds)
         opened = nil
-        attempt = nil
-        return try await storage.shutdown(budgetMs: budget.milliseconds)
+        self.attempt = nil
+        return report
     }
 
     /// The time in background is over: whatever still runs ends now, and this waits for it.
@@ -148,11 +160,11 @@ extension IOSPeerStorage {
     private func openUnasked() {
         guard !isShutDown else { return }
         let attempt = attempted()
-        Task { [settings] in
+        Task { [weak self, settings] in
             do {
                 _ = try await attempt.value
             } catch {
-                settings.failed(error)
+                if self?.isShutDown == false { settings.failed(error) }
             }
         }
     }
@@ -172,11 +184,17 @@ extension IOSPeerStorage {
         isWaitingForUnlock = false
         do {
             let storage = try await settings.open(visible: visible, networkAvailable: networkAvailable)
+            if isShutDown {
+                // Nobody waits for it any more.
+                _ = try? await storage.shutdown(budgetMs: 0)
+                throw PeerStorageError.Closed
+            }
             opened = storage
             tellFacts(to: storage)
             return storage
         } catch {
             attempt = nil
+            if isShutDown { throw PeerStorageError.Closed }
             if case PeerStorageError.Locked = error { isWaitingForUnlock = true }
             throw error
         }

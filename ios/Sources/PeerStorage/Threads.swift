@@ -20,3 +20,39 @@ func wait(atMost seconds: TimeInterval, for work: @escaping @Sendable () async -
     }
     _ = done.wait(timeout: .now() + seconds)
 }
+
+/// How a task ends; nil: not within so many seconds. It goes on in that case.
+func outcome<Value: Sendable>(
+    of task: Task<Value, any Error>,
+    within seconds: TimeInterval
+) async -> Result<Value, any Error>? {
+    await withCheckedContinuation { continuation in
+        let first = First(continuation)
+        let clock = Task {
+            try? await Task.sleep(nanoseconds: seconds.milliseconds * 1_000_000)
+            first.answer(nil)
+        }
+        Task {
+            first.answer(await task.result)
+            clock.cancel()
+        }
+    }
+}
+
+/// Of several answers the first one counts.
+private final class First<Answer: Sendable>: @unchecked Sendable { // `continuation` is under the lock.
+    private let lock = NSLock()
+    private var continuation: CheckedContinuation<Answer, Never>?
+
+    init(_ continuation: CheckedContinuation<Answer, Never>) {
+        self.continuation = continuation
+    }
+
+    func answer(_ answer: Answer) {
+        let waiting = lock.withLock {
+            defer { continuation = nil }
+            return continuation
+        }
+        waiting?.resume(returning: answer)
+    }
+}

@@ -343,25 +343,6 @@ final class AppLifeTests: XCTestCase, @unchecked Sendable { // Each test has an 
     }
 
     @MainActor
-    func test_after_shutdown_nothing_is_heard_and_a_new_one_may_be_made() async throws {
-        let phone = try Phone()
-        try await phone.becomesActive()
-        let report = try await phone.wallet?.shutdown()
-        XCTAssertEqual(report?.closed, true)
-        phone.app.goesToBackground()
-        phone.app.comesToForeground()
-        try await phone.settles()
-        XCTAssertEqual(phone.openFiles, [])
-        do {
-            _ = try await phone.wallet?.storage()
-            XCTFail("opened")
-        } catch {
-            XCTAssertEqual(error as? PeerStorageError, .Closed)
-        }
-        _ = try await PeerStorage.open(in: phone.directory).shutdown(budgetMs: 1000)
-    }
-
-    @MainActor
     func test_what_the_app_lets_go_of_goes() async throws {
         let phone = try Phone()
         try await phone.becomesActive()
