@@ -13,6 +13,8 @@ final class BackgroundTime {
     private static let reserve: TimeInterval = 4
 
     private var task: UIBackgroundTaskIdentifier = .invalid
+    /// The app may be suspended at any moment.
+    private(set) var wasTakenBack = false
 
     /// `expired` is called where iOS takes the time back. After it the app may be suspended at once.
     init(_ name: String, expired: @escaping @MainActor @Sendable () -> Void = {}) {
@@ -20,6 +22,7 @@ final class BackgroundTime {
         task = UIApplication.shared.beginBackgroundTask(withName: name) {
             onMain {
                 guard self.task != .invalid else { return }
+                self.wasTakenBack = true
                 expired()
                 self.end()
             }

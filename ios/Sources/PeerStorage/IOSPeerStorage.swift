@@ -12,7 +12,6 @@ import UIKit
 @MainActor
 public final class IOSPeerStorage {
     let settings: PeerStorageSettings
-    var refresh: BackgroundRefresh?
 
     private var notifications: AppNotifications?
     private var network: NetworkWatch?
@@ -30,6 +29,7 @@ public final class IOSPeerStorage {
         visible = UIApplication.shared.applicationState != .background
         notifications = AppNotifications { [weak self] in self?.heard($0) }
         network = NetworkWatch { [weak self] in self?.networkChanged($0) }
+        BackgroundRefresh.shared.add(self)
         if visible { openUnasked() }
     }
 
@@ -45,15 +45,19 @@ public final class IOSPeerStorage {
     /// A bounded pass in the background, whoever wakes the app: ``registerBackgroundRefresh(identifier:every:)``, a
     /// silent push, a location update. Opens what it needs, and after it nothing runs unless the app is visible.
     ///
-    /// - Parameter budget: in seconds; nil: ``PeerStorageSettings/passBudget``.
+    /// - Parameter budget: in seconds, the opening included; nil: ``PeerStorageSettings/passBudget``.
     @discardableResult
     public func runBackgroundPass(budget: TimeInterval? = nil) async throws -> PassReport {
         passes += 1
         defer { passes -= 1 }
         let time = BackgroundTime("peer-storage pass") { [weak self] in self?.suspendNow() }
         defer { time.end() }
-        let budget = visible ? budget ?? settings.passBudget : time.budget(atMost: budget ?? settings.passBudget)
-        return try await storage().runBackgroundPass(budgetMs: budget.milliseconds)
+        let most = budget ?? settings.passBudget
+        let end = Date(timeIntervalSinceNow: visible ? most : time.budget(atMost: most))
+        let storage = try await storage()
+        // Too late to visit anyone; but what was opened for this has to come to rest.
+        let left = Task.isCancelled || time.wasTakenBack ? 0 : end.timeIntervalSinceNow
+        return try await storage.runBackgroundPass(budgetMs: left.milliseconds)
     }
 
     /// Ends all, for a wallet that is deleted or changed while the process lives. Not needed at the end of the app.
@@ -67,6 +71,7 @@ public final class IOSPeerStorage {
         isShutDown = true
         notifications = nil
         network = nil
+        BackgroundRefresh.shared.remove(self)
         guard let attempt else { return nil }
         let end = Date(timeIntervalSinceNow: budget)
         if opened == nil { attempt.cancel() }
@@ -120,7 +125,7 @@ extension IOSPeerStorage {
     private func wentToBackground() {
         guard visible else { return }
         visible = false
-        refresh?.schedule()
+        BackgroundRefresh.shared.schedule()
         if let opened { leave(opened) }
     }
 

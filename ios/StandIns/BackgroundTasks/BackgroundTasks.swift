@@ -19,6 +19,7 @@ open class BGTask: @unchecked Sendable {
     }
 
     open func setTaskCompleted(success: Bool) {
+        // iOS only logs a second one. Here tests see it.
         lock.withLock { _completions.append(success) }
     }
 
@@ -43,12 +44,14 @@ public final class BGAppRefreshTaskRequest: BGTaskRequest {
     }
 }
 
+/// Where iOS ends the app for a mistake, this does so, too.
 public final class BGTaskScheduler: @unchecked Sendable {
     public static let shared = BGTaskScheduler()
 
     private let lock = NSLock()
     private var handlers: [String: (queue: DispatchQueue?, launch: (BGTask) -> Void)] = [:]
-    private var _submitted: [BGTaskRequest] = []
+    private var _pending: [String: BGTaskRequest] = [:]
+    private var _submissions = 0
 
     public func register(
         forTaskWithIdentifier identifier: String,
@@ -56,23 +59,36 @@ public final class BGTaskScheduler: @unchecked Sendable {
         launchHandler: @escaping (BGTask) -> Void
     ) -> Bool {
         lock.withLock {
-            guard handlers[identifier] == nil else { return false }
+            guard handlers[identifier] == nil else { fatalError("\(identifier) is registered a second time") }
             handlers[identifier] = (queue, launchHandler)
             return true
         }
     }
 
     public func submit(_ taskRequest: BGTaskRequest) throws {
-        lock.withLock { _submitted.append(taskRequest) }
+        lock.withLock {
+            guard handlers[taskRequest.identifier] != nil else { fatalError("\(taskRequest.identifier) is not registered") }
+            _pending[taskRequest.identifier] = taskRequest
+            _submissions += 1
+        }
+    }
+
+    public func cancel(taskRequestWithIdentifier identifier: String) {
+        lock.withLock { _pending[identifier] = nil }
     }
 
     // For tests.
-    public var submitted: [String] { lock.withLock { _submitted.map(\.identifier) } }
+    public var pending: [String] { lock.withLock { Array(_pending.keys) } }
+    public var submissions: Int { lock.withLock { _submissions } }
 
     /// As iOS does it: on the queue that was asked for.
     public func launch(_ identifier: String) -> BGAppRefreshTask {
         let task = BGAppRefreshTask(identifier: identifier)
-        guard let handler = lock.withLock({ handlers[identifier] }) else { return task }
+        let handler = lock.withLock {
+            _pending[identifier] = nil
+            return handlers[identifier]
+        }
+        guard let handler else { fatalError("\(identifier) has no handler") }
         let launch = UncheckedLaunch(run: handler.launch)
         (handler.queue ?? DispatchQueue.global()).async { launch.run(task) }
         return task

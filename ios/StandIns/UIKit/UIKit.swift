@@ -51,9 +51,9 @@ public final class UIApplication {
     public var backgroundTasks: Int { running.count }
 
     /// A process that iOS has started, before anything was heard.
-    public func starts(in state: State) {
+    public func starts(in state: State, remaining: TimeInterval = 30) {
         applicationState = state
-        backgroundTimeRemaining = state == .background ? 30 : .greatestFiniteMagnitude
+        backgroundTimeRemaining = state == .background ? remaining : .greatestFiniteMagnitude
         givesBackgroundTime = true
         endedTwice = 0
     }

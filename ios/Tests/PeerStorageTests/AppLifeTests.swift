@@ -211,32 +211,32 @@ final class AppLifeTests: XCTestCase, @unchecked Sendable { // Each test has an 
     }
 
     @MainActor
-    func test_a_refresh_in_a_cold_process_makes_one_pass_and_leaves_nothing_open() async throws {
-        let phone = try Phone(startsIn: .background)
-        let task = phone.launchesRefresh()
-        try await eventually("refresh has ended") { !task.completions.isEmpty }
+    func test_at_the_end_of_the_app_all_is_closed_when_ios_has_its_answer() async throws {
+        let phone = try Phone()
+        try await phone.becomesActive()
+        phone.app.terminates()
         XCTAssertEqual(phone.openFiles, [])
-        XCTAssertEqual(task.completions, [true])
-        XCTAssertEqual(BGTaskScheduler.shared.submitted.filter { $0 == phone.refresh }.count, 1, "the next one")
-        try await eventually("background time is given back") { phone.app.backgroundTasks == 0 }
-        try await phone.settles()
-        XCTAssertEqual(phone.openFiles, [])
-        XCTAssertEqual(try phone.activity, .suspended)
-        XCTAssertEqual(phone.failures.now.count, 0)
+        XCTAssertEqual(try phone.activity, .closed)
     }
 
     @MainActor
-    func test_a_refresh_that_is_cut_short_is_completed_once() async throws {
-        let phone = try Phone(startsIn: .background) { settings in
-            // The app's own part may take long.
-            settings.opened = { _ in try await Task.sleep(nanoseconds: 300_000_000) }
+    func test_the_network_is_reported() async throws {
+        let phone = try Phone()
+        defer { Device.shared.networkIs(.satisfied) }
+        try await phone.becomesActive()
+        let storage = try XCTUnwrap(phone.opened.now.last)
+        let peers = try report(channels: 1).peers
+        for (status, error) in [(NWPath.Status.unsatisfied, PeerStorageError.NotNow(obstacle: .noNetwork)), (.satisfied, nil)] {
+            Device.shared.networkIs(status)
+            try await eventually("\(status)") {
+                do {
+                    _ = try await storage.syncWithPeers(peers: peers, verify: false, budgetMs: 100)
+                    return error == nil
+                } catch let thrown as PeerStorageError {
+                    return thrown == error
+                }
+            }
         }
-        let task = phone.launchesRefresh()
-        try await eventually("begun") { task.expirationHandler != nil }
-        task.expirationHandler?()
-        try await eventually("completed") { task.completions == [false] }
-        try await eventually("at rest") { phone.app.backgroundTasks == 0 && phone.openFiles.isEmpty }
-        XCTAssertEqual(task.completions, [false])
     }
 
     @MainActor
@@ -280,44 +280,6 @@ final class AppLifeTests: XCTestCase, @unchecked Sendable { // Each test has an 
     }
 
     @MainActor
-    func test_leaving_the_app_schedules_a_refresh() async throws {
-        let phone = try Phone()
-        try await phone.becomesActive()
-        phone.app.goesToBackground()
-        XCTAssertEqual(BGTaskScheduler.shared.submitted.filter { $0 == phone.refresh }.count, 1)
-        try await eventually("at rest") { phone.app.backgroundTasks == 0 }
-    }
-
-    @MainActor
-    func test_at_the_end_of_the_app_all_is_closed_when_ios_has_its_answer() async throws {
-        let phone = try Phone()
-        try await phone.becomesActive()
-        phone.app.terminates()
-        XCTAssertEqual(phone.openFiles, [])
-        XCTAssertEqual(try phone.activity, .closed)
-    }
-
-    @MainActor
-    func test_the_network_is_reported() async throws {
-        let phone = try Phone()
-        defer { Device.shared.networkIs(.satisfied) }
-        try await phone.becomesActive()
-        let storage = try XCTUnwrap(phone.opened.now.last)
-        let peers = try report(channels: 1).peers
-        for (status, error) in [(NWPath.Status.unsatisfied, PeerStorageError.NotNow(obstacle: .noNetwork)), (.satisfied, nil)] {
-            Device.shared.networkIs(status)
-            try await eventually("\(status)") {
-                do {
-                    _ = try await storage.syncWithPeers(peers: peers, verify: false, budgetMs: 100)
-                    return error == nil
-                } catch let thrown as PeerStorageError {
-                    return thrown == error
-                }
-            }
-        }
-    }
-
-    @MainActor
     func test_a_directory_in_use_is_opened_when_it_is_free() async throws {
         let phone = try Phone(startsIn: .background)
         let other = try await PeerStorage.open(in: phone.directory)
@@ -356,7 +318,7 @@ final class AppLifeTests: XCTestCase, @unchecked Sendable { // Each test has an 
         XCTAssertEqual(Device.shared.watched, watched - 1)
         phone.app.goesToBackground()
         XCTAssertEqual(phone.app.backgroundTasks, 0)
-        let task = BGTaskScheduler.shared.launch(phone.refresh)
+        let task = phone.launchesRefresh()
         try await eventually("refused") { task.completions == [false] }
     }
 }

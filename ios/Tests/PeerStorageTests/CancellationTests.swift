@@ -3,10 +3,6 @@ import PeerStorage
 import PeerStorageTestSupport
 import XCTest
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// Cancelling a Swift `Task` does not reach the library: a call goes on to its end, within its budget, and its
 /// outcome is the same.
 final class CancellationTests: XCTestCase {
@@ -113,34 +109,4 @@ final class CancellationTests: XCTestCase {
 
 private final class DeafListener: RelayListener {
     func onStepsWaiting() {}
-}
-
-/// Takes connections and says nothing.
-final class SilentServer: Sendable {
-    let address: String
-    private let socket: Int32
-
-    init() throws {
-        #if canImport(Glibc)
-        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        #else
-        let socket = Darwin.socket(AF_INET, SOCK_STREAM, 0)
-        #endif
-        self.socket = socket
-        var name = sockaddr_in()
-        name.sin_family = sa_family_t(AF_INET)
-        name.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = withUnsafeMutablePointer(to: &name) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(socket, $0, length) == 0 && listen(socket, 16) == 0 && getsockname(socket, $0, &length) == 0
-            }
-        }
-        guard bound else { throw NeverHappened(description: "no socket") }
-        address = "127.0.0.1:\(UInt16(bigEndian: name.sin_port))"
-    }
-
-    deinit {
-        close(socket)
-    }
 }

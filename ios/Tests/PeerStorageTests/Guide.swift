@@ -41,9 +41,9 @@ final class AppDelegate: UIResponder, UIApplicationDelegate {
         _ application: UIApplication,
         didFinishLaunchingWithOptions launchOptions: [UIApplication.LaunchOptionsKey: Any]? = nil
     ) -> Bool {
+        IOSPeerStorage.registerBackgroundRefresh(identifier: "com.example.wallet.backup") // At every launch.
         if let wallet = Wallet.current { // none yet: do the same as soon as there is one
             backup = IOSPeerStorage(settings(for: wallet))
-            backup?.registerBackgroundRefresh(identifier: "com.example.wallet.backup")
         }
         return true
     }

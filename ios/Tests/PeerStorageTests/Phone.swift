@@ -14,7 +14,7 @@ import Glibc
 final class Phone {
     let app = UIApplication.shared
     let begunBefore = UIApplication.shared.begun
-    let refresh = "org.example.refresh.\(UUID().uuidString)"
+    let submittedBefore = BGTaskScheduler.shared.submissions
     let opened = Locked<[PeerStorage]>([])
     let failures = Locked<[any Error]>([])
     var wallet: IOSPeerStorage?
@@ -37,10 +37,13 @@ final class Phone {
             try await last(storage)
             opened.with { $0.append(storage) }
         }
-        let wallet = IOSPeerStorage(settings)
-        XCTAssertTrue(wallet.registerBackgroundRefresh(identifier: refresh))
-        self.wallet = wallet
+        XCTAssertTrue(Self.isRegistered)
+        wallet = IOSPeerStorage(settings)
     }
+
+    /// Once in the process, as at its launch.
+    private static let isRegistered = IOSPeerStorage.registerBackgroundRefresh(identifier: refresh)
+    static let refresh = "org.example.refresh"
 
     var openFiles: [String] { ThisProcess.openFiles(in: directory) }
 
@@ -56,8 +59,13 @@ final class Phone {
     }
 
     func launchesRefresh() -> BGAppRefreshTask {
-        BGTaskScheduler.shared.launch(refresh)
+        BGTaskScheduler.shared.launch(Self.refresh)
     }
+
+    /// How many refreshes it has asked for.
+    var submitted: Int { BGTaskScheduler.shared.submissions - submittedBefore }
+
+    var refreshIsScheduled: Bool { BGTaskScheduler.shared.pending.contains(Self.refresh) }
 
     /// How many files were open at each end of background time from now on.
     func filesOpenAtTheEnd() -> Locked<[Int]> {

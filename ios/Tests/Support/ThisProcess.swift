@@ -11,6 +11,13 @@ public enum ThisProcess {
             .filter { $0 == path || $0.hasPrefix(path + "/") }
     }
 
+    public static var sockets: Int {
+        entries(of: "/proc/self/fd")
+            .compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }
+            .filter { $0.hasPrefix("socket:") }
+            .count
+    }
+
     public static var fileDescriptors: Int { entries(of: "/proc/self/fd").count }
 
     public static var threads: Int { entries(of: "/proc/self/task").count }
