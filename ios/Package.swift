@@ -27,7 +27,7 @@ if let hostLibrary {
         .target(name: "PeerStorageTestSupport", dependencies: ["PeerStorage"], path: "Tests/Support", swiftSettings: strict),
         .testTarget(
             name: "PeerStorageTests",
-            dependencies: ["PeerStorage", "PeerStorageTestSupport"] + dependencies(on: standIns),
+            dependencies: ["PeerStorage", "PeerStorageFFI", "PeerStorageTestSupport"] + dependencies(on: standIns),
             path: "Tests/PeerStorageTests",
             swiftSettings: strict
         ),
