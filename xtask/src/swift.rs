@@ -4,6 +4,7 @@ mod chroot;
 mod package;
 mod quiet;
 mod toolchain;
+mod two_cores;
 
 use crate::bindings::{self, Options};
 use crate::build::{self, Build};
@@ -11,8 +12,12 @@ use crate::shell::{step, Outcome};
 use package::Package;
 use toolchain::Toolchain;
 
-/// What the tests start as programs of their own.
-const PROGRAMS: [&str; 2] = ["peer-storage-world", "peer-storage-cli"];
+/// What the tests start as programs of their own, and what one is linked with.
+const PROGRAMS: [&str; 3] = [
+    "peer-storage-world",
+    "peer-storage-cli",
+    "other-wallet-core",
+];
 
 pub fn swift(build: Build) -> Outcome {
     let toolchain = step("Swift", Toolchain::find)?;
@@ -24,5 +29,8 @@ pub fn swift(build: Build) -> Outcome {
     step("Swift package", || package.build())?;
     step("Swift tests", || package.test())?;
     step("scenarios in Swift", || package.scenarios())?;
-    step("sample wallet in Swift", || package.sample())
+    step("sample wallet in Swift", || package.sample())?;
+    step("two Rust cores in one Swift program", || {
+        package.two_cores()
+    })
 }

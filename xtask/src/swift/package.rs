@@ -16,9 +16,9 @@ const LONGEST: &str = "300";
 pub struct Package {
     toolchain: Toolchain,
     /// Where cargo has put the library, and the programs that tests start.
-    built: PathBuf,
+    pub(super) built: PathBuf,
     /// Where Swift builds.
-    scratch: PathBuf,
+    pub(super) scratch: PathBuf,
 }
 
 impl Package {
@@ -92,13 +92,17 @@ impl Package {
     }
 
     fn program(&self, name: &str) -> Command {
+        self.run_at(&self.scratch.join("debug").join(name))
+    }
+
+    pub(super) fn run_at(&self, program: &Path) -> Command {
         let mut command = self.env();
         command.args(["timeout", "--foreground", "--kill-after=5", LONGEST]);
-        command.arg(self.scratch.join("debug").join(name));
+        command.arg(program);
         command
     }
 
-    fn env(&self) -> Command {
+    pub(super) fn env(&self) -> Command {
         let mut command = self.toolchain.env();
         command.arg(format!("PEER_STORAGE_LIBRARY_DIR={}", self.built.display()));
         // The test kit's: where the chains go, for `cargo xtask test` to judge them.
@@ -110,7 +114,7 @@ impl Package {
 }
 
 /// Runs a program whose last line is its verdict.
-fn ends_with(verdict: &str, command: &mut Command) -> Outcome {
+pub(super) fn ends_with(verdict: &str, command: &mut Command) -> Outcome {
     let name = verdict.split(':').next().unwrap_or(verdict);
     let said = listen(command)?.when_well(name)?;
     match said.lines().last() {
