@@ -113,6 +113,7 @@ extension Wallet {
         let storage = try await backup.storage()
         try await turns.take {
             if node.status().isRunning { return }
+            guard await UIApplication.shared.applicationState != .background else { return } // Left by now.
             try storage.reportWallet(report: report())
             switch try await storage.checkBeforeNodeStart(budgetMs: 3000) {
             case .nothingKnownAgainst, .unknown: // Unknown: nobody could be asked. Start as without this check.

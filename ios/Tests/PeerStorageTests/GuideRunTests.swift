@@ -37,6 +37,17 @@ final class GuideRunTests: XCTestCase, @unchecked Sendable { // Each test has an
     }
 
     @MainActor
+    func test_a_start_whose_turn_comes_when_the_app_was_left_starts_nothing() async throws {
+        let wallet = Wallet()
+        let phone = try phone(with: wallet) { try await $0.declareNew() }
+        try await phone.becomesActive()
+        phone.app.goesToBackground()
+        try? await wallet.startNode(XCTUnwrap(phone.wallet), Screen())
+        XCTAssertFalse(wallet.node.isRunning.now)
+        try await eventually("at rest") { phone.app.backgroundTasks == 0 }
+    }
+
+    @MainActor
     func test_who_comes_back_while_the_node_is_stopped_gets_a_node_that_runs() async throws {
         let wallet = Wallet()
         let phone = try phone(with: wallet) { try await $0.declareNew() }
