@@ -142,10 +142,10 @@ fn what_a_peer_and_our_own_records_know_of_a_channel_is_one_alarm() {
     let alarms: Vec<_> = w.exchange.alarms().iter().map(|alarm| alarm.id).collect();
     assert_eq!(alarms, [id]);
     // Of another channel the person hears all the same.
-    let mut w = Example::wallet(&[(1, 0, 5, Ready), (2, 1, 5, Ready)]);
+    let mut w = Example::wallet(&[(1, 0, 5, Ready)]);
     w.connect(1).connect(2);
-    w.returns(1, &foreign((4, 9), &[(1, 0, 6, Ready)]), Tier::Full);
-    w.returns(2, &foreign((4, 9), &[(2, 3, 6, Ready)]), Tier::Full);
+    w.returns(1, &foreign((4, 9), &[(1, 3, 6, Ready)]), Tier::Full);
+    w.returns(2, &foreign((4, 9), &[(2, 4, 6, Ready)]), Tier::Full);
     assert_eq!(w.exchange.alarms().len(), 2);
 }
 

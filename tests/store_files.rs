@@ -72,7 +72,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let before = file_bytes(dir.path());
     let refused = StoreError::NewerSchema {
         found: 1000,
-        known: 2,
+        known: 3,
     };
     assert_eq!(try_open(dir.path()).unwrap_err(), refused);
     assert!(file_bytes(dir.path()) == before);
@@ -94,7 +94,7 @@ fn a_newer_schema_that_stands_in_the_log_alone_is_refused_and_left_alone() {
     assert!(!before.1.is_empty());
     let refused = StoreError::NewerSchema {
         found: 1000,
-        known: 2,
+        known: 3,
     };
     assert_eq!(try_open(dir.path()).unwrap_err(), refused);
     assert!(file_bytes(dir.path()) == before);

@@ -56,17 +56,57 @@ impl_writeable_tlv_based!(ChannelIds, {
     (5, channel_id, option),
 });
 
-impl_writeable_tlv_based!(StorerState, {
-    (1, sent, option),
-    (3, settled, option),
-    (5, verified, option),
-    (6, stale_returns, required),
-    (8, missing_returns, required),
-    (10, capacity, required),
-    (12, features, required),
-    (13, refused_at, option),
-    (15, contradicted, (default_value, false)),
-});
+// By hand: without the last field these are the values of schema 1.
+impl Writeable for StorerState {
+    fn write<W: Writer>(&self, w: &mut W) -> Result<(), io::Error> {
+        let contradicted = self.contradicted.then_some(true);
+        write_tlv_fields!(w, {
+            (1, self.sent, option),
+            (3, self.settled, option),
+            (5, self.verified, option),
+            (6, self.stale_returns, required),
+            (8, self.missing_returns, required),
+            (10, self.capacity, required),
+            (12, self.features, required),
+            (13, self.refused_at, option),
+            (15, contradicted, option),
+        });
+        Ok(())
+    }
+}
+
+impl Readable for StorerState {
+    fn read<R: Read>(r: &mut R) -> Result<Self, DecodeError> {
+        let (mut sent, mut settled, mut verified) = (None, None, None);
+        let (mut refused_at, mut contradicted) = (None, None);
+        let mut stale_returns = RequiredWrapper(None);
+        let mut missing_returns = RequiredWrapper(None);
+        let mut capacity = RequiredWrapper(None);
+        let mut features = RequiredWrapper(None);
+        read_tlv_fields!(r, {
+            (1, sent, option),
+            (3, settled, option),
+            (5, verified, option),
+            (6, stale_returns, required),
+            (8, missing_returns, required),
+            (10, capacity, required),
+            (12, features, required),
+            (13, refused_at, option),
+            (15, contradicted, option),
+        });
+        Ok(StorerState {
+            sent,
+            settled,
+            verified,
+            stale_returns: value(stale_returns)?,
+            missing_returns: value(missing_returns)?,
+            contradicted: contradicted.unwrap_or(false),
+            capacity: value(capacity)?,
+            features: value(features)?,
+            refused_at,
+        })
+    }
+}
 
 impl_writeable_tlv_based!(Sent, {
     (0, revision, required),
