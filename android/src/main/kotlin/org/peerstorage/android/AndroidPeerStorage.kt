@@ -135,18 +135,23 @@ class AndroidPeerStorage(
         val directory = withContext(Dispatchers.IO) { File(application.noBackupFilesDir, settings.directory) }
         val secret = settings.secret() ?: throw PeerStorageException.Locked("the app gives no secret at present")
         val visible = activities.visible.value
+        val hostNodeRuns = settings.hostNodeRuns()
         val config = OpenConfig(
             dataDir = directory.path,
             network = settings.network,
             expectedNodeId = settings.expectedNodeId,
             inForeground = visible,
             networkAvailable = network.available.value,
+            hostNodeRuns = hostNodeRuns,
             storage = settings.storage,
             torProxy = settings.torProxy,
             lingerMs = settings.linger.inWholeMilliseconds.toULong(),
         )
         val storage = secret.use { PeerStorage.open(config, it) }
         try {
+            // Whoever started or stopped it meanwhile had nobody to say it to.
+            val hostNodeRunsNow = settings.hostNodeRuns()
+            if (hostNodeRunsNow != hostNodeRuns) storage.onHostNodeChanged(hostNodeRunsNow)
             settings.opened(storage)
         } catch (problem: Throwable) {
             // Nobody has it: it would stay open, with its lock, for as long as the process lives.

@@ -25,6 +25,9 @@ import org.peerstorage.WalletSecret
  *   permission dialog costs nothing.
  * @property validatedNetworksOnly whether a network counts only once Android has found the internet behind
  *   it. A captive portal has none; but where Android's own check is blocked, so is every network.
+ * @property hostNodeRuns whether the wallet's own node runs, where that is another than this library: asked at each opening,
+ *   on a background thread, so that no peer is visited beside it. Later changes are said with
+ *   [PeerStorage.onHostNodeChanged].
  * @property opened called after each opening, on a background thread, before anything else is done: the place
  *   to say what the directory is (`declareNew`, `adopt`) and to report the wallet, where that can be done
  *   without its node. A process that was started for a background pass has nothing else to learn it from.
@@ -44,6 +47,7 @@ class PeerStorageSettings(
     val passBudget: Duration = 2.minutes,
     val linger: Duration = 5.seconds,
     val validatedNetworksOnly: Boolean = true,
+    val hostNodeRuns: () -> Boolean = { false },
     val opened: suspend (PeerStorage) -> Unit = {},
     val leaving: suspend (PeerStorage) -> Unit = {},
     val secret: suspend () -> WalletSecret?,

@@ -42,6 +42,9 @@ interface WalletNode {
     /** Built, perhaps started. */
     suspend fun node(): NodeInterface
 
+    /** Also while it starts or stops. */
+    val isRunning: Boolean
+
     suspend fun stopIfRunning()
 }
 
@@ -80,6 +83,7 @@ abstract class WalletApp : App(), PeerStorageOwner {
         network = BitcoinNetwork.BITCOIN,
         expectedNodeId = nodeId,                     // as ldk-node tells it; null as long as it is not known
         secret = { vault.words()?.let { WalletSecret.fromLdkNodeMnemonic(it, "") } },
+        hostNodeRuns = { node.isRunning },
         opened = { storage ->
             storage.reportWallet(walletOf(node.node(), closedChannels.all()))
             if (storage.status().past == Past.UNKNOWN) {
