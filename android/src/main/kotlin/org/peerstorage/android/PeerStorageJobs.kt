@@ -23,6 +23,9 @@ class PeerStorageJobs(
     /**
      * A pass about every [interval]: Android moves it, by hours for an app that is rarely used. Where such a
      * job is scheduled already it stays as it is, or every start of the app would put it off.
+     *
+     * @throws SecurityException from Android 14 on, where the app's manifest takes the permission
+     *   `ACCESS_NETWORK_STATE` back, which the library's brings.
      */
     fun scheduleDaily(interval: Duration = 24.hours) {
         val millis = interval.inWholeMilliseconds

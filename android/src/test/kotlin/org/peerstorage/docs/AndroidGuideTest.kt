@@ -4,6 +4,7 @@ import java.io.File
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.peerstorage.android.support.Manifest
 
 /** The guide's code is code that compiles, and the versions are the same wherever they stand. */
 class AndroidGuideTest {
@@ -47,10 +48,11 @@ class AndroidGuideTest {
     }
 
     @Test
-    fun the_manifest_asks_for_nothing_but_the_service_that_only_the_system_may_start() {
+    fun the_manifest_has_what_the_library_needs_and_a_service_that_only_the_system_may_start() {
         val manifest = text("android/src/main/AndroidManifest.xml")
         val tags = Regex("<([a-z-]+)[ >\n]").findAll(manifest).map { it.groupValues[1] }.toList()
-        assertEquals(listOf("manifest", "application", "service"), tags)
+        assertEquals(listOf("manifest", "uses-permission", "uses-permission", "application", "service"), tags)
+        assertEquals(setOf("android.permission.INTERNET", "android.permission.ACCESS_NETWORK_STATE"), Manifest.permissions)
         assertTrue("android:exported=\"false\"" in manifest)
         assertTrue("android:permission=\"android.permission.BIND_JOB_SERVICE\"" in manifest)
         assertTrue("android:name=\"org.peerstorage.android.PeerStorageJobService\"" in manifest)

@@ -12,7 +12,7 @@ class ChildJvm(mainClass: String, vararg arguments: String) : AutoCloseable {
         ProcessBuilder(
             listOf(File(System.getProperty("java.home"), "bin/java").path) +
                 listOf("-Xmx256m", "-XX:TieredStopAtLevel=1") +
-                listOf("jna.library.path", "jna.nosys", "world.program").map { "-D$it=${System.getProperty(it)}" } +
+                listOf("jna.library.path", "jna.nosys", "world.program", "repository").map { "-D$it=${System.getProperty(it)}" } +
                 listOf("-cp", System.getProperty("surefire.test.class.path") ?: System.getProperty("java.class.path")) +
                 mainClass + arguments,
         ).redirectError(ProcessBuilder.Redirect.INHERIT).start()

@@ -173,6 +173,10 @@ class Phone(private val directory: File, connected: Boolean = true, mayAskForNet
         init {
             `when`(scheduler.schedule(any())).thenAnswer {
                 val job = it.getArgument<JobInfo>(0)
+                // So Android 14 does.
+                if (job.requiredNetwork != null && "android.permission.ACCESS_NETWORK_STATE" !in Manifest.permissions) {
+                    throw SecurityException("android.permission.ACCESS_NETWORK_STATE required")
+                }
                 synchronized(pending) { pending[job.id] = job }
                 JobScheduler.RESULT_SUCCESS
             }
