@@ -33,6 +33,9 @@ import org.peerstorage.ShutdownReport
  * Make one in `Application.onCreate`, and keep it as long as the process: see [PeerStorageOwner]. It costs no
  * I/O there; the database is opened when an activity starts, when a job runs, or when the app asks for it.
  *
+ * Where it is made later, such as for a wallet that the person has just made, give [isShown]: what activities were
+ * started before nobody can tell it. An app that forgets this is believed to be shown if Android says so at the opening.
+ *
  * All members may be used from any thread.
  */
 class AndroidPeerStorage(
@@ -40,6 +43,8 @@ class AndroidPeerStorage(
     private val settings: PeerStorageSettings,
     /** What is scheduled when a leave leaves something undone; null: nothing. */
     private val jobs: PeerStorageJobs? = PeerStorageJobs(application),
+    /** An activity of the app is on the screen now. */
+    isShown: Boolean = false,
 ) {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     private val activities = VisibleActivities()
@@ -56,6 +61,7 @@ class AndroidPeerStorage(
 
     init {
         application.registerActivityLifecycleCallbacks(activities)
+        if (isShown) activities.assume()
         network.watch()
         scope.launch { openWhenVisible() }
     }
@@ -134,6 +140,7 @@ class AndroidPeerStorage(
     private suspend fun open(): PeerStorage {
         val directory = withContext(Dispatchers.IO) { File(application.noBackupFilesDir, settings.directory) }
         val secret = settings.secret() ?: throw PeerStorageException.Locked("the app gives no secret at present")
+        activities.assume(::isRankedAsShown)
         val visible = activities.visible.value
         val hostNodeRuns = settings.hostNodeRuns()
         val config = OpenConfig(

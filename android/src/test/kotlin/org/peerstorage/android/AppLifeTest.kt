@@ -1,5 +1,6 @@
 package org.peerstorage.android
 
+import android.app.ActivityManager.RunningAppProcessInfo
 import java.io.File
 import kotlin.random.Random
 import kotlin.time.Duration.Companion.seconds
@@ -23,6 +24,7 @@ import org.junit.jupiter.api.io.TempDir
 import org.peerstorage.Activity
 import org.peerstorage.PeerStorage
 import org.peerstorage.PeerStorageException
+import org.peerstorage.android.support.Framework
 import org.peerstorage.android.support.Phone
 import org.peerstorage.android.support.ThisProcess.openFilesBelow
 import org.peerstorage.android.support.install
@@ -58,6 +60,41 @@ class AppLifeTest {
         until("it is open") { openFilesBelow(directory).isNotEmpty() }
         storage.storage().isNow(Activity.ACTIVE)
         storage.shutdown()
+    }
+
+    @Test
+    fun one_that_is_made_while_an_activity_is_shown_and_is_told_so_opens_and_stays_open() = test {
+        val phone = Phone(noBackup)
+        val activity = phone.open()
+        val app = AndroidPeerStorage(phone.application, settings(), isShown = true)
+        until("it is open") { openFilesBelow(directory).isNotEmpty() }
+        app.storage().isNow(Activity.ACTIVE)
+        phone.leave(activity)
+        app.storage().isNow(Activity.SUSPENDED)
+        app.shutdown()
+    }
+
+    @Test
+    fun one_that_is_made_while_an_activity_is_shown_asks_android() = test {
+        val shown = RunningAppProcessInfo.IMPORTANCE_FOREGROUND
+        val bound = RunningAppProcessInfo.REASON_PROVIDER_IN_USE
+        for ((rank, reason, expected) in listOf(
+            Triple(shown, RunningAppProcessInfo.REASON_UNKNOWN, Activity.ACTIVE),
+            Triple(shown, bound, Activity.SUSPENDED),
+            Triple(RunningAppProcessInfo.IMPORTANCE_SERVICE, RunningAppProcessInfo.REASON_UNKNOWN, Activity.SUSPENDED),
+        )) {
+            val phone = Phone(noBackup)
+            val activity = phone.open()
+            Framework.importance = rank
+            Framework.importanceReason = reason
+            val app = phone.install()
+            val storage = app.storage()
+            // What is believed to be in background comes to rest by itself; what is not, is as it was opened.
+            if (expected == Activity.ACTIVE) assertEquals(expected, storage.status().activity) else storage.isNow(expected)
+            phone.leave(activity)
+            storage.isNow(Activity.SUSPENDED)
+            app.shutdown()
+        }
     }
 
     @Test

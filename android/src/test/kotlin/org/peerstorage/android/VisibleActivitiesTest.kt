@@ -58,6 +58,33 @@ class VisibleActivitiesTest {
     }
 
     @Test
+    fun one_that_comes_to_the_front_again_is_there_though_its_start_was_missed() {
+        val early = phone.open()
+        val late = VisibleActivities().also(phone.application::registerActivityLifecycleCallbacks)
+        // A dialog of the app's own over it, and back: the one below was never stopped.
+        val dialog = phone.open()
+        phone.resume(early)
+        phone.back(dialog)
+        assertEquals(true, late.visible.value)
+        phone.leave(early)
+        assertEquals(false, late.visible.value)
+    }
+
+    @Test
+    fun what_is_assumed_holds_until_an_activity_ends_and_not_against_what_was_heard() {
+        val early = phone.open()
+        val late = VisibleActivities().also(phone.application::registerActivityLifecycleCallbacks)
+        late.assume { false }
+        assertEquals(false, late.visible.value)
+        late.assume()
+        assertEquals(true, late.visible.value)
+        phone.leave(early)
+        assertEquals(false, late.visible.value)
+        late.assume()
+        assertEquals(false, late.visible.value)
+    }
+
+    @Test
     fun low_memory_is_no_leave() {
         phone.open()
         phone.lowMemory()

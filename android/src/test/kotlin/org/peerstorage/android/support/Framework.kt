@@ -1,7 +1,13 @@
 package org.peerstorage.android.support
 
+import android.app.ActivityManager
+import android.app.ActivityManager.RunningAppProcessInfo
+import android.app.IActivityManager
 import android.compat.Compatibility
+import android.util.Singleton
 import libcore.io.Os
+import org.mockito.ArgumentMatchers.any
+import org.mockito.Mockito.doAnswer
 import org.mockito.Mockito.mock
 
 /**
@@ -9,6 +15,13 @@ import org.mockito.Mockito.mock
  * it, and what calls the library does so as on a phone. Only what is native underneath is missing.
  */
 object Framework {
+    /** How Android ranks this process, and why. */
+    @Volatile
+    var importance = RunningAppProcessInfo.IMPORTANCE_CACHED
+
+    @Volatile
+    var importanceReason = RunningAppProcessInfo.REASON_UNKNOWN
+
     init {
         // NetworkRequest asks for its own user id.
         Os.compareAndSetDefault(Os.getDefault(), mock(Os::class.java))
@@ -18,8 +31,22 @@ object Framework {
 
             override fun onChangeReported(change: Long) = Unit
         })
+        // What the system server knows of this process.
+        val server = mock(IActivityManager::class.java)
+        doAnswer {
+            val info = it.getArgument<RunningAppProcessInfo>(0)
+            info.importance = importance
+            info.importanceReasonCode = importanceReason
+        }.`when`(server).getMyMemoryState(any())
+        val singleton = ActivityManager::class.java.getDeclaredField("IActivityManagerSingleton")
+            .apply { isAccessible = true }
+            .get(null)
+        Singleton::class.java.getDeclaredField("mInstance").apply { isAccessible = true }.set(singleton, server)
     }
 
-    /** Call it before anything of Android's is touched. */
-    fun load() = Unit
+    /** Call it before anything of Android's is touched. A process that has just been started is in background. */
+    fun load() {
+        importance = RunningAppProcessInfo.IMPORTANCE_CACHED
+        importanceReason = RunningAppProcessInfo.REASON_UNKNOWN
+    }
 }

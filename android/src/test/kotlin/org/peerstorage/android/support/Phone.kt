@@ -91,6 +91,9 @@ class Phone(private val directory: File, connected: Boolean = true, mayAskForNet
         told("Resumed", activity)
     }
 
+    /** What was above it has gone, and it was not stopped. */
+    fun resume(activity: Activity) = told("Resumed", activity)
+
     /** From one activity of the app to another: the new one starts before the old one stops. */
     fun goOn(from: Activity): Activity {
         told("Paused", from)
