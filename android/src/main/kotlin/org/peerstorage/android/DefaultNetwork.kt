@@ -13,7 +13,8 @@ import kotlinx.coroutines.flow.asStateFlow
 /**
  * Whether the device's default network leads to the internet.
  *
- * `onAvailable` alone does not say so: a captive portal is available too. The capabilities that follow it do.
+ * `onAvailable` alone does not say so: a captive portal is available too. The capabilities that follow it do, and
+ * then, from Android 10 on, whether this app may use it: doze, data saver and battery saver block it for some.
  * Needs the permission `ACCESS_NETWORK_STATE`; an app without it counts as always connected, and the
  * visits of peers find out by themselves.
  */
@@ -22,6 +23,9 @@ internal class DefaultNetwork(
     private val validatedOnly: Boolean,
 ) : NetworkCallback() {
     private val _available = MutableStateFlow(connectivity == null)
+    private val lock = Any()
+    private var leadsOut = false // under lock
+    private var blocked = false // under lock
 
     /** True while there is such a network. */
     val available: StateFlow<Boolean> = _available.asStateFlow()
@@ -49,8 +53,9 @@ internal class DefaultNetwork(
     fun refresh(): Boolean {
         connectivity ?: return false
         return try {
+            // None where it is blocked.
             val capabilities = connectivity.activeNetwork?.let(connectivity::getNetworkCapabilities)
-            _available.value = capabilities != null && leadsOut(capabilities)
+            tell(leadsOut = capabilities != null && leadsOut(capabilities), blocked = false)
             true
         } catch (_: SecurityException) {
             _available.value = true
@@ -58,12 +63,17 @@ internal class DefaultNetwork(
         }
     }
 
-    override fun onCapabilitiesChanged(network: Network, capabilities: NetworkCapabilities) {
-        _available.value = leadsOut(capabilities)
-    }
+    override fun onCapabilitiesChanged(network: Network, capabilities: NetworkCapabilities) =
+        tell(leadsOut = leadsOut(capabilities))
 
-    override fun onLost(network: Network) {
-        _available.value = false
+    override fun onBlockedStatusChanged(network: Network, blocked: Boolean) = tell(blocked = blocked)
+
+    override fun onLost(network: Network) = tell(leadsOut = false, blocked = false)
+
+    private fun tell(leadsOut: Boolean? = null, blocked: Boolean? = null) = synchronized(lock) {
+        leadsOut?.let { this.leadsOut = it }
+        blocked?.let { this.blocked = it }
+        _available.value = this.leadsOut && !this.blocked
     }
 
     private fun leadsOut(capabilities: NetworkCapabilities): Boolean =

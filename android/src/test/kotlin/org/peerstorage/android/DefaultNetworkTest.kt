@@ -38,6 +38,26 @@ class DefaultNetworkTest {
     }
 
     @Test
+    fun a_network_that_is_blocked_for_the_app_counts_as_none() {
+        val phone = Phone(File("/nonexistent"))
+        val network = watched(phone)
+        phone.blockNetwork(true)
+        assertEquals(false, network.available.value)
+        // Another one comes up, and is blocked as well.
+        phone.network(Phone.VALIDATED)
+        assertEquals(false, network.available.value)
+        assertEquals(false, watched(phone).available.value)
+        phone.blockNetwork(false)
+        assertEquals(true, network.available.value)
+        // What blocked a network that is lost does not stay.
+        phone.blockNetwork(true)
+        phone.network(null)
+        phone.blockNetwork(false)
+        phone.network(Phone.VALIDATED)
+        assertEquals(true, network.available.value)
+    }
+
+    @Test
     fun an_app_that_may_not_ask_counts_as_connected() {
         val network = watched(Phone(File("/nonexistent"), mayAskForNetworks = false))
         assertEquals(true, network.available.value)

@@ -44,6 +44,7 @@ class Phone(private val directory: File, connected: Boolean = true, mayAskForNet
     val jobs = Jobs()
     private val callbacks = CopyOnWriteArrayList<NetworkCallback>()
     private var network: NetworkCapabilities? = if (connected) VALIDATED else null
+    private var blocked = false
 
     init {
         Framework.load()
@@ -60,7 +61,7 @@ class Phone(private val directory: File, connected: Boolean = true, mayAskForNet
             }
         }
         if (mayAskForNetworks) {
-            `when`(connectivity.activeNetwork).thenAnswer { NETWORK.takeIf { network != null } }
+            `when`(connectivity.activeNetwork).thenAnswer { NETWORK.takeIf { network != null && !blocked } }
             `when`(connectivity.getNetworkCapabilities(NETWORK)).thenAnswer { network }
             doAnswer { callbacks.add(it.getArgument(0)) }
                 .`when`(connectivity).registerDefaultNetworkCallback(any())
@@ -133,8 +134,15 @@ class Phone(private val directory: File, connected: Boolean = true, mayAskForNet
             } else {
                 callback.onAvailable(NETWORK)
                 callback.onCapabilitiesChanged(NETWORK, capabilities)
+                callback.onBlockedStatusChanged(NETWORK, blocked)
             }
         }
+    }
+
+    /** Doze, data saver or battery saver begins or ends: the network is there, and not for this app. */
+    fun blockNetwork(blocked: Boolean) {
+        this.blocked = blocked
+        callbacks.forEach { it.onBlockedStatusChanged(NETWORK, blocked) }
     }
 
     fun lowMemory() {
