@@ -4,6 +4,8 @@ import android.app.Application
 import android.net.ConnectivityManager
 import java.io.File
 import kotlin.time.Duration
+import kotlin.time.TimeSource
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Deferred
@@ -15,17 +17,20 @@ import kotlinx.coroutines.async
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.isActive
 import kotlinx.coroutines.flow.MutableSharedFlow
 import kotlinx.coroutines.flow.SharedFlow
 import kotlinx.coroutines.flow.asSharedFlow
 import kotlinx.coroutines.flow.filter
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeoutOrNull
 import org.peerstorage.OpenConfig
 import org.peerstorage.PassReport
 import org.peerstorage.PeerStorage
 import org.peerstorage.PeerStorageException
 import org.peerstorage.ShutdownReport
+import org.peerstorage.WalletSecret
 
 /**
  * The storage of one wallet in an Android app: opens it, and tells it of the app's life and of the network.
@@ -47,6 +52,8 @@ class AndroidPeerStorage(
     isShown: Boolean = false,
 ) {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
+    // Of jobs, whose end the system has to be told of, also after a shutdown. None runs longer than its budget.
+    private val passScope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     private val activities = VisibleActivities()
     private val network =
         DefaultNetwork(
@@ -58,6 +65,8 @@ class AndroidPeerStorage(
     private val lock = Any()
     private var opening: Deferred<PeerStorage>? = null // under lock
     private var closed = false // under lock
+    private var passes = 0 // under lock
+    private var passWasGivenUp = false // under lock
 
     init {
         application.registerActivityLifecycleCallbacks(activities)
@@ -75,24 +84,44 @@ class AndroidPeerStorage(
      *
      * @throws PeerStorageException what is wrong; `Locked` while [PeerStorageSettings.secret] gives none.
      */
-    suspend fun storage(): PeerStorage = attempt().await()
+    suspend fun storage(): PeerStorage {
+        val opening = attempt()
+        try {
+            return opening.await()
+        } catch (cancelled: CancellationException) {
+            currentCoroutineContext().ensureActive()
+            // Not the caller was cancelled, but the opening: by `shutdown`, or by what the app does in it.
+            if (synchronized(lock) { closed }) throw PeerStorageException.Closed()
+            throw IllegalStateException("what the app does at the opening was cancelled", cancelled)
+        }
+    }
 
     /**
      * A bounded pass in the background, whoever calls it: [PeerStorageJobService], a worker of the app's own,
      * or a push message that wakes it. Opens what it needs, and after it nothing runs unless the app is
      * visible.
+     *
+     * Cancel it when the system takes its time back: then what was begun for it ends at once.
      */
     suspend fun runBackgroundPass(budget: Duration = settings.passBudget): PassReport {
-        network.refresh()
-        val storage = storage()
-        // Not only by the callback: a pass in a process that was just started begins before it.
-        storage.onNetworkChanged(network.available.value)
-        return storage.runBackgroundPass(budget.inWholeMilliseconds.toULong())
+        synchronized(lock) { passes++ }
+        try {
+            network.refresh()
+            val storage = storage()
+            // Not only by the callback: a pass in a process that was just started begins before it.
+            storage.onNetworkChanged(network.available.value)
+            return storage.runBackgroundPass(budget.inWholeMilliseconds.toULong())
+        } finally {
+            passHasEnded(givenUp = !currentCoroutineContext().isActive)
+        }
     }
 
     /**
      * Ends all, for a wallet that is deleted or changed while the process lives. Later calls fail as `Closed`;
      * a new [AndroidPeerStorage] may be made. Not needed at the end of a process.
+     *
+     * An opening that is not done within [budget] is given up, and the answer is null, as where none was begun. What
+     * the library has opened by then it closes by itself, soon after.
      */
     suspend fun shutdown(budget: Duration = settings.backgroundBudget): ShutdownReport? {
         application.unregisterActivityLifecycleCallbacks(activities)
@@ -103,26 +132,42 @@ class AndroidPeerStorage(
         }
         // Its own coroutine: whoever gives up waiting must not leave half of it undone.
         return CoroutineScope(Dispatchers.Default).async {
-            val storage = opened?.let { runCatching { it.await() }.getOrNull() }
-            val report = storage?.shutdown(budget.inWholeMilliseconds.toULong())
+            val started = TimeSource.Monotonic.markNow()
+            val storage = withTimeoutOrNull(budget) {
+                opened?.join()
+                if (opened == null || opened.isCancelled) null else opened.await()
+            }
+            val left = (budget - started.elapsedNow()).coerceAtLeast(Duration.ZERO)
+            val report = storage?.shutdown(left.inWholeMilliseconds.toULong())
             scope.cancel()
             // Not closed by hand: whoever still has it is told `Closed`, and not that it is no more.
             report
         }.await()
     }
 
-    /** A pass for a job, not begun. [finished] is told whether it wants to be run again. */
-    internal fun preparePass(finished: (again: Boolean) -> Unit): Job = scope.launch(start = CoroutineStart.LAZY) {
+    /** A pass for a job, not begun. [finished] is told whether it wants to be run again, unless it is cancelled. */
+    internal fun preparePass(finished: (again: Boolean) -> Unit): Job = passScope.launch(start = CoroutineStart.LAZY) {
         val report = noted { runBackgroundPass() }
         finished(report.fold(::wantsAnother, ::mayPass))
     }
 
-    /** The system takes a job's time back: whatever still runs for it ends at once. */
-    internal fun endPass() {
-        val opened = synchronized(lock) { opening } ?: return
-        scope.launch {
-            noted { if (!activities.visible.value) opened.await().onBackground(0u) }
+    /** Whatever still runs for a pass that nobody waits for ends when no other pass needs it. */
+    private fun passHasEnded(givenUp: Boolean) {
+        val opened = synchronized(lock) {
+            passes--
+            passWasGivenUp = passWasGivenUp || givenUp
+            if (passes > 0 || !passWasGivenUp) return
+            passWasGivenUp = false
+            opening ?: return
         }
+        scope.launch { noted { comeToRest(opened.await()) } }
+    }
+
+    private suspend fun comeToRest(storage: PeerStorage) {
+        if (activities.visible.value) return
+        storage.onBackground(0u)
+        // It may have been taken in after the word that the app is back.
+        if (activities.visible.value) storage.onForeground()
     }
 
     private fun attempt(): Deferred<PeerStorage> = synchronized(lock) {
@@ -140,6 +185,10 @@ class AndroidPeerStorage(
     private suspend fun open(): PeerStorage {
         val directory = withContext(Dispatchers.IO) { File(application.noBackupFilesDir, settings.directory) }
         val secret = settings.secret() ?: throw PeerStorageException.Locked("the app gives no secret at present")
+        return secret.use { open(directory, it) }
+    }
+
+    private suspend fun open(directory: File, secret: WalletSecret): PeerStorage {
         activities.assume(::isRankedAsShown)
         val visible = activities.visible.value
         val hostNodeRuns = settings.hostNodeRuns()
@@ -154,7 +203,7 @@ class AndroidPeerStorage(
             torProxy = settings.torProxy,
             lingerMs = settings.linger.inWholeMilliseconds.toULong(),
         )
-        val storage = secret.use { PeerStorage.open(config, it) }
+        val storage = PeerStorage.open(config, secret)
         try {
             // Whoever started or stopped it meanwhile had nobody to say it to.
             val hostNodeRunsNow = settings.hostNodeRuns()
@@ -179,7 +228,8 @@ class AndroidPeerStorage(
             Result.success(work())
         } catch (problem: Exception) {
             currentCoroutineContext().ensureActive()
-            _problems.emit(problem)
+            // Whoever has shut it down knows.
+            if (problem !is PeerStorageException.Closed) _problems.emit(problem)
             Result.failure(problem)
         }
 

@@ -29,7 +29,6 @@ class PeerStorageJobService : JobService() {
     override fun onStopJob(params: JobParameters): Boolean {
         val pass = passes.remove(params.jobId) ?: return false
         pass.cancel()
-        (application as? PeerStorageOwner)?.peerStorage?.endPass()
         return true
     }
 }

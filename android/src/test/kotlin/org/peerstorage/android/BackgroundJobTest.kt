@@ -5,19 +5,28 @@ import java.net.InetAddress
 import java.net.ServerSocket
 import java.util.concurrent.TimeUnit.SECONDS
 import kotlin.time.Duration.Companion.hours
+import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.runInterruptible
+import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertThrows
+import org.junit.jupiter.api.Assertions.assertThrowsExactly
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 import org.peerstorage.Activity
+import org.peerstorage.PeerStorageException
 import org.peerstorage.android.support.Phone
 import org.peerstorage.android.support.ThisProcess.openFilesBelow
 import org.peerstorage.android.support.channel
@@ -102,6 +111,83 @@ class BackgroundJobTest {
             }
             app.shutdown()
         }
+    }
+
+    @Test
+    fun a_pass_of_a_worker_that_is_cancelled_ends_once_no_other_needs_what_is_open() = test {
+        // Takes connections, and says nothing.
+        ServerSocket(0, 50, InetAddress.getLoopbackAddress()).use { silent ->
+            val phone = Phone(noBackup)
+            val wallet = report(channel(1), addresses = listOf("127.0.0.1:${silent.localPort}"))
+            val app = phone.install(settings(opened = { it.reportWallet(wallet) }))
+            coroutineScope {
+                val first = launch { app.runBackgroundPass() }
+                val second = launch { app.runBackgroundPass() }
+                runInterruptible(Dispatchers.IO) { silent.accept() }.use {
+                    first.cancelAndJoin()
+                    // Nothing was told that could close it: another pass has the same right to it.
+                    assertEquals(Activity.DRAINING, app.storage().status().activity)
+                    assertTrue(openFilesBelow(directory).isNotEmpty())
+                    second.cancelAndJoin()
+                    withTimeout(5.seconds) { app.storage().isNow(Activity.SUSPENDED) }
+                    until("nothing is open", atMost = 1.seconds) { openFilesBelow(directory).isEmpty() }
+                }
+            }
+            app.shutdown()
+        }
+    }
+
+    @Test
+    fun a_job_after_a_shutdown_is_over_at_once() = test {
+        val phone = Phone(noBackup)
+        val app = phone.install()
+        app.shutdown()
+        val job = phone.runJob(1)
+        assertTrue(job.start())
+        assertEquals(false, job.finished.poll(30, SECONDS))
+        assertFalse(directory.exists())
+    }
+
+    @Test
+    fun a_shutdown_waits_no_longer_for_an_opening_than_it_may_and_ends_the_job_that_does() = test {
+        val phone = Phone(noBackup)
+        val asked = CompletableDeferred<Unit>()
+        val app = phone.install(
+            settings(secret = {
+                asked.complete(Unit)
+                awaitCancellation()
+            }),
+        )
+        val job = phone.runJob(1)
+        assertTrue(job.start())
+        asked.await()
+        withTimeout(10.seconds) { assertNull(app.shutdown(50.milliseconds)) }
+        assertEquals(false, job.finished.poll(30, SECONDS))
+        assertThrows(PeerStorageException.Closed::class.java) { runBlocking { app.storage() } }
+    }
+
+    @Test
+    fun a_job_during_a_shutdown_is_told_of_its_end() = test {
+        ServerSocket(0, 50, InetAddress.getLoopbackAddress()).use { silent ->
+            val phone = Phone(noBackup)
+            val wallet = report(channel(1), addresses = listOf("127.0.0.1:${silent.localPort}"))
+            val app = phone.install(settings(opened = { it.reportWallet(wallet) }))
+            val job = phone.runJob(1)
+            assertTrue(job.start())
+            runInterruptible(Dispatchers.IO) { silent.accept() }.use {
+                assertEquals(true, app.shutdown(1.seconds)?.closed)
+                assertEquals(false, job.finished.poll(30, SECONDS))
+            }
+        }
+    }
+
+    @Test
+    fun an_opening_whose_secret_is_cancelled_fails_for_those_who_wait_for_it() = test {
+        val phone = Phone(noBackup)
+        val app = phone.install(settings(secret = { withTimeout(1.milliseconds) { awaitCancellation() } }))
+        // A cancellation would end whoever waits, without a word.
+        assertThrowsExactly(IllegalStateException::class.java) { runBlocking { withContext(Dispatchers.Default) { app.storage() } } }
+        app.shutdown()
     }
 
     @Test
