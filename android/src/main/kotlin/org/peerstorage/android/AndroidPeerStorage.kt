@@ -15,6 +15,7 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.channels.BufferOverflow
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.isActive
@@ -60,7 +61,9 @@ class AndroidPeerStorage(
             application.getSystemService(ConnectivityManager::class.java),
             settings.validatedNetworksOnly,
         )
-    private val _problems = MutableSharedFlow<Throwable>(replay = 1)
+    // Whoever collects them slowly holds up nothing.
+    private val _problems = MutableSharedFlow<Throwable>(replay = 1, onBufferOverflow = BufferOverflow.DROP_OLDEST)
+    private val leaving = Leaving(scope, settings.leaving, _problems::emit)
 
     private val lock = Any()
     private var opening: Deferred<PeerStorage>? = null // under lock
@@ -106,11 +109,14 @@ class AndroidPeerStorage(
     suspend fun runBackgroundPass(budget: Duration = settings.passBudget): PassReport {
         synchronized(lock) { passes++ }
         try {
+            val started = TimeSource.Monotonic.markNow()
+            // Beside a node that is just being stopped nobody could be visited.
+            leaving.isOver(budget / 2)
             network.refresh()
             val storage = storage()
             // Not only by the callback: a pass in a process that was just started begins before it.
             storage.onNetworkChanged(network.available.value)
-            return storage.runBackgroundPass(budget.inWholeMilliseconds.toULong())
+            return storage.runBackgroundPass((budget - started.elapsedNow()).asBudget())
         } finally {
             passHasEnded(givenUp = !currentCoroutineContext().isActive)
         }
@@ -137,8 +143,7 @@ class AndroidPeerStorage(
                 opened?.join()
                 if (opened == null || opened.isCancelled) null else opened.await()
             }
-            val left = (budget - started.elapsedNow()).coerceAtLeast(Duration.ZERO)
-            val report = storage?.shutdown(left.inWholeMilliseconds.toULong())
+            val report = storage?.shutdown((budget - started.elapsedNow()).asBudget())
             scope.cancel()
             // Not closed by hand: whoever still has it is told `Closed`, and not that it is no more.
             report
@@ -214,8 +219,8 @@ class AndroidPeerStorage(
             withContext(NonCancellable) { storage.shutdown(0u) }
             throw problem
         }
-        val facts = FactReporter(storage, settings.backgroundBudget, settings.leaving) { report ->
-            if (leftUndone(report)) noted { jobs?.scheduleSoon() }
+        val facts = FactReporter(storage, settings.backgroundBudget, leaving) { report, appIsDone ->
+            if (!appIsDone || leftUndone(report)) noted { jobs?.scheduleSoon() }
         }
         scope.launch { facts.reportNetwork(network.available) }
         scope.launch { facts.reportVisible(activities.visible, visible, _problems::emit) }
@@ -238,3 +243,6 @@ class AndroidPeerStorage(
         noted { storage() }
     }
 }
+
+/** In milliseconds, as the library takes a budget. */
+private fun Duration.asBudget(): ULong = inWholeMilliseconds.coerceAtLeast(0).toULong()

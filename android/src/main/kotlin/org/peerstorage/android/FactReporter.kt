@@ -5,12 +5,9 @@ import kotlin.time.TimeSource
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
-import kotlinx.coroutines.currentCoroutineContext
-import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
-import kotlinx.coroutines.withTimeoutOrNull
 import org.peerstorage.BackgroundReport
 import org.peerstorage.PeerStorage
 import org.peerstorage.PeerStorageException
@@ -24,8 +21,8 @@ import org.peerstorage.PeerStorageException
 internal class FactReporter(
     private val storage: PeerStorage,
     private val budget: Duration,
-    private val leaving: suspend (PeerStorage) -> Unit,
-    private val wasLeft: suspend (BackgroundReport) -> Unit,
+    private val leaving: Leaving,
+    private val wasLeft: suspend (report: BackgroundReport, appIsDone: Boolean) -> Unit,
 ) {
     suspend fun reportNetwork(available: StateFlow<Boolean>): Nothing = available.collect(storage::onNetworkChanged)
 
@@ -55,15 +52,10 @@ internal class FactReporter(
 
     private suspend fun leave(visible: StateFlow<Boolean>, failed: suspend (Exception) -> Unit) {
         val started = TimeSource.Monotonic.markNow()
-        try {
-            withTimeoutOrNull(budget / 2) { leaving(storage) }
-        } catch (problem: Exception) {
-            currentCoroutineContext().ensureActive()
-            failed(problem) // the app's own; the storage is told all the same
-        }
+        val appIsDone = leaving.begin(storage, budget / 2) // if not, the storage is told all the same
         if (!visible.value) {
             val left = (budget - started.elapsedNow()).coerceAtLeast(Duration.ZERO)
-            tellOfLeave(visible, left).onSuccess { wasLeft(it) }.onFailure { problem ->
+            tellOfLeave(visible, left).onSuccess { wasLeft(it, appIsDone) }.onFailure { problem ->
                 when (problem) {
                     is PeerStorageException.Closed -> throw problem
                     // It had no turn, and so was not told. It is said again: it has waited for its whole budget.

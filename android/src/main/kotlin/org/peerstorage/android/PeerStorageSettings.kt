@@ -32,7 +32,9 @@ import org.peerstorage.WalletSecret
  *   to say what the directory is (`declareNew`, `adopt`) and to report the wallet, where that can be done
  *   without its node. A process that was started for a background pass has nothing else to learn it from.
  * @property leaving called when the app is left, before the storage is told: the place to stop the wallet's own
- *   node, for beside a running one no peer is visited. It may take half of [backgroundBudget].
+ *   node, for beside a running one no peer is visited. It may block. It has half of [backgroundBudget]; what takes longer
+ *   goes on, the storage is told without it, [AndroidPeerStorage.problems] says so, and a job is scheduled. The person
+ *   may come back meanwhile, and leave again: what starts and stops a node needs a lock of its own (`Mutex`).
  * @property secret the wallet's secret, asked for once an opening, on a background thread. It is handed to
  *   the library, which keeps it in memory alone, and closed. Null while it is not to be had, such as before the first
  *   unlock after a reboot: the opening then fails as `Locked`, and is tried again at the next occasion.

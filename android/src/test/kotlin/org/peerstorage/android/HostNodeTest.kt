@@ -4,11 +4,18 @@ import java.io.File
 import java.net.InetAddress
 import java.net.InetSocketAddress
 import java.nio.channels.ServerSocketChannel
+import java.util.concurrent.CountDownLatch
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 import org.peerstorage.Activity
@@ -81,5 +88,72 @@ class HostNodeTest {
             app.shutdown()
             runs = false
         }
+    }
+
+    @Test
+    fun a_node_that_stops_slowly_is_reported_and_its_backup_left_to_a_job_that_waits_for_it() = test {
+        val phone = Phone(noBackup)
+        val mayStop = CountDownLatch(1)
+        val app = phone.install(
+            settings(
+                backgroundBudget = 1.seconds,
+                hostNodeRuns = { true },
+                opened = {
+                    it.reportWallet(wallet)
+                    it.adopt()
+                },
+                leaving = {
+                    mayStop.await() // as a node's own `stop` blocks
+                    it.onHostNodeChanged(false)
+                },
+            ),
+        )
+        val activity = phone.open()
+        val storage = app.storage()
+        phone.leave(activity)
+        storage.isNow(Activity.SUSPENDED)
+        assertTrue(app.problems.first() is LeavingTakesLong)
+        until("a job is scheduled") { phone.jobs.isPending() }
+        val job = phone.runJob(phone.jobs.pending.keys.single())
+        assertTrue(job.start())
+        assertNull(peer.accept())
+        mayStop.countDown()
+        isVisited()
+        assertTrue(job.stop()) // or it would knock at a peer that hangs up, for as long as it may
+        assertNull(storage.status().obstacle)
+        app.shutdown()
+    }
+
+    @Test
+    fun a_node_that_could_not_be_stopped_is_left_to_a_job() = test {
+        val phone = Phone(noBackup)
+        val app = phone.install(settings(hostNodeRuns = { true }, leaving = { error("it does not stop") }))
+        val activity = phone.open()
+        val storage = app.storage()
+        phone.leave(activity)
+        storage.isNow(Activity.SUSPENDED)
+        assertEquals("it does not stop", app.problems.first().message)
+        until("a job is scheduled") { phone.jobs.isPending() }
+        assertEquals(Obstacle.HOST_NODE_RUNS, storage.status().obstacle)
+        app.shutdown()
+    }
+
+    @Test
+    fun who_shows_problems_slowly_holds_up_no_leave() = test {
+        val phone = Phone(noBackup)
+        val app = phone.install(settings(leaving = { error("the app's own trouble") }))
+        val activity = phone.open()
+        val storage = app.storage()
+        coroutineScope {
+            val shown = launch(start = CoroutineStart.UNDISPATCHED) { app.problems.collect { awaitCancellation() } }
+            repeat(3) {
+                phone.leave(activity)
+                storage.isNow(Activity.SUSPENDED)
+                phone.comeBack(activity)
+                storage.isNow(Activity.ACTIVE)
+            }
+            shown.cancel()
+        }
+        app.shutdown()
     }
 }
