@@ -201,8 +201,10 @@ class AndroidPeerStorage(
             dataDir = directory.path,
             network = settings.network,
             expectedNodeId = settings.expectedNodeId,
-            inForeground = visible,
-            networkAvailable = network.available.value,
+            // Out of sight it would come to rest at once, and `opened` needs it open. Without a network nobody is
+            // visited meanwhile.
+            inForeground = true,
+            networkAvailable = visible && network.available.value,
             hostNodeRuns = hostNodeRuns,
             storage = settings.storage,
             torProxy = settings.torProxy,
@@ -214,6 +216,10 @@ class AndroidPeerStorage(
             val hostNodeRunsNow = settings.hostNodeRuns()
             if (hostNodeRunsNow != hostNodeRuns) storage.onHostNodeChanged(hostNodeRunsNow)
             settings.opened(storage)
+            if (!visible) {
+                storage.onBackground(0u)
+                storage.onNetworkChanged(network.available.value)
+            }
         } catch (problem: Throwable) {
             // Nobody has it: it would stay open, with its lock, for as long as the process lives.
             withContext(NonCancellable) { storage.shutdown(0u) }

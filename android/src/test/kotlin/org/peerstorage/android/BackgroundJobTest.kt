@@ -2,7 +2,9 @@ package org.peerstorage.android
 
 import java.io.File
 import java.net.InetAddress
+import java.net.InetSocketAddress
 import java.net.ServerSocket
+import java.nio.channels.ServerSocketChannel
 import java.util.concurrent.TimeUnit.SECONDS
 import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.milliseconds
@@ -26,6 +28,7 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 import org.peerstorage.Activity
+import org.peerstorage.Past
 import org.peerstorage.PeerStorageException
 import org.peerstorage.android.support.Phone
 import org.peerstorage.android.support.ThisProcess.openFilesBelow
@@ -56,6 +59,28 @@ class BackgroundJobTest {
         app.storage().isNow(Activity.SUSPENDED)
         assertEquals(emptyList<String>(), openFilesBelow(directory))
         app.shutdown()
+    }
+
+    @Test
+    fun an_opening_out_of_sight_can_say_what_the_directory_is_and_visits_nobody() = test {
+        ServerSocketChannel.open().use { peer ->
+            peer.bind(InetSocketAddress(InetAddress.getLoopbackAddress(), 0)).configureBlocking(false)
+            val phone = Phone(noBackup)
+            val wallet = report(channel(1), addresses = listOf("127.0.0.1:${peer.socket().localPort}"))
+            val app = phone.install(
+                settings(opened = {
+                    it.reportWallet(wallet)
+                    it.adopt()
+                    it.setAppData(byteArrayOf(1))
+                }),
+            )
+            val storage = app.storage()
+            storage.isNow(Activity.SUSPENDED)
+            assertEquals(Past.KNOWN, storage.status().past)
+            assertEquals(emptyList<String>(), openFilesBelow(directory))
+            assertNull(peer.accept())
+            app.shutdown()
+        }
     }
 
     @Test
