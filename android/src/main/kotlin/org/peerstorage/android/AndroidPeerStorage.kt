@@ -229,7 +229,7 @@ class AndroidPeerStorage(
             if (!appIsDone || leftUndone(report)) noted { jobs?.scheduleSoon() }
         }
         scope.launch { facts.reportNetwork(network.available) }
-        scope.launch { facts.reportVisible(activities.visible, visible, _problems::emit) }
+        scope.launch { facts.reportVisible(activities, visible, _problems::emit) }
         return storage
     }
 

@@ -30,15 +30,15 @@ internal class FactReporter(
 
     /** [told]: what the storage was opened with. Ends when the storage is closed. */
     suspend fun reportVisible(
-        visible: StateFlow<Boolean>,
+        activities: VisibleActivities,
         told: Boolean,
         failed: suspend (Exception) -> Unit,
     ) {
         believed = told
         while (true) {
-            visible.first { it != believed }
+            activities.visible.first { it != believed }
             try {
-                if (believed) leave(visible, failed) else comeBack()
+                if (believed) leave(activities, failed) else comeBack()
             } catch (_: PeerStorageException.Closed) {
                 return
             }
@@ -50,20 +50,24 @@ internal class FactReporter(
         storage.onForeground()
     }
 
-    private suspend fun leave(visible: StateFlow<Boolean>, failed: suspend (Exception) -> Unit) {
+    private suspend fun leave(activities: VisibleActivities, failed: suspend (Exception) -> Unit) {
         val started = TimeSource.Monotonic.markNow()
+        val shown = activities.shown.value
         val appIsDone = leaving.begin(storage, budget / 2) // if not, the storage is told all the same
-        if (!visible.value) {
-            val left = (budget - started.elapsedNow()).coerceAtLeast(Duration.ZERO)
-            tellOfLeave(visible, left).onSuccess { wasLeft(it, appIsDone) }.onFailure { problem ->
-                when (problem) {
-                    is PeerStorageException.Closed -> throw problem
-                    // It had no turn, and so was not told. It is said again: it has waited for its whole budget.
-                    is PeerStorageException.NotNow -> believed = true
-                    is PeerStorageException -> failed(problem)
-                }
+        // Who was back meanwhile may have started what `leaving` had stopped, and is left anew.
+        val wasBack = { activities.shown.value != shown }
+        if (activities.visible.value || wasBack()) return
+        val left = (budget - started.elapsedNow()).coerceAtLeast(Duration.ZERO)
+        tellOfLeave(activities.visible, left).onSuccess { wasLeft(it, appIsDone) }.onFailure { problem ->
+            when (problem) {
+                is PeerStorageException.Closed -> throw problem
+                // It had no turn, and so was not told. It is said again: it has waited for its whole budget.
+                is PeerStorageException.NotNow -> believed = true
+                is PeerStorageException -> failed(problem)
             }
         }
+        // Left again at once, it was not seen there: what is true is said in order.
+        if (!believed && wasBack()) comeBack()
     }
 
     private suspend fun tellOfLeave(visible: StateFlow<Boolean>, budget: Duration): Result<BackgroundReport> =

@@ -8,6 +8,7 @@ import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.map
@@ -288,6 +289,29 @@ class AppLifeTest {
             app.shutdown()
             assertFalse(Activity.SUSPENDED in seen.await())
         }
+    }
+
+    @Test
+    fun who_comes_back_and_leaves_again_while_the_app_stops_its_node_is_left_twice() = test {
+        val phone = Phone(noBackup)
+        val mayEnd = CompletableDeferred<Unit>()
+        val asked = Channel<Unit>(Channel.UNLIMITED)
+        val app = phone.install(
+            settings(leaving = {
+                asked.send(Unit)
+                mayEnd.await()
+            }),
+        )
+        val activity = phone.open()
+        val storage = app.storage()
+        phone.leave(activity)
+        asked.receive()
+        phone.comeBack(activity)
+        phone.leave(activity)
+        mayEnd.complete(Unit)
+        storage.isNow(Activity.SUSPENDED)
+        assertTrue(asked.tryReceive().isSuccess, "what was started meanwhile is stopped")
+        app.shutdown()
     }
 
     @Test
