@@ -84,10 +84,18 @@ private suspend fun story(home: File) {
         println("The phone is lost. On a new one there are the words, and the address of one peer.")
         first.deleteRecursively()
         world.say("node_lost")
-        val new = Wallet.open(File(home, "new-phone"), seed, node)
+        val new = Wallet.open(File(home, "new-phone"), seed, NoNode)
         val found = new.restore(peers.take(1))
+        var waits = 0
         val progress = new.recover(started.esplora, found, started.sweepTo) {
-            world.say(answer("do" to "mine", "blocks" to 1))
+            // It loses its network, and is left, in the midst of it.
+            when (waits++) {
+                0 -> new.network(false)
+                1 -> new.network(true)
+                2 -> new.leave()
+                3 -> new.comeBack()
+                else -> world.say(answer("do" to "mine", "blocks" to 1))
+            }
             delay(10)
         }
         new.end()
@@ -116,6 +124,15 @@ private suspend fun leftAndKilled(directory: File, last: File) {
     println("leaving")
     wallet.leave()
     while (true) delay(1_000)
+}
+
+/** After a restore there is none: it knows no channels, and peers would close for it. */
+private object NoNode : Node {
+    override fun report() = WalletReport(channels = emptyList(), peers = emptyList())
+
+    override fun start() = error("no node may start on restored words")
+
+    override fun stop() = Unit
 }
 
 private class NodeOfTheWorld(private val world: World) : Node {

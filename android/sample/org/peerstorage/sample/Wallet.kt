@@ -1,6 +1,8 @@
 package org.peerstorage.sample
 
 import java.io.File
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
 import org.peerstorage.BitcoinNetwork
 import org.peerstorage.ChainAccess
 import org.peerstorage.ChannelClaim
@@ -8,6 +10,7 @@ import org.peerstorage.NodeStart
 import org.peerstorage.OpenConfig
 import org.peerstorage.Past
 import org.peerstorage.PeerStorage
+import org.peerstorage.PeerStorageException
 import org.peerstorage.RecoveryConsent
 import org.peerstorage.RecoveryProgress
 import org.peerstorage.RecoverySettings
@@ -30,6 +33,9 @@ interface Node {
 class Wallet(private val storage: PeerStorage, private val node: Node) {
     val status: StorageStatus get() = storage.status()
 
+    /** Whoever starts or stops the node has it: the person may come back while it stops. */
+    private val nodeTurn = Mutex()
+
     /** A wallet that was just made, or one that lives on this device already. */
     suspend fun begin(isNew: Boolean) {
         storage.reportWallet(node.report())
@@ -39,23 +45,33 @@ class Wallet(private val storage: PeerStorage, private val node: Node) {
     }
 
     /** False: the state on this device is old, or the wallet was restored: the node must not run on it. */
-    suspend fun startNode(): Boolean {
+    suspend fun startNode(): Boolean = nodeTurn.withLock {
         storage.reportWallet(node.report())
-        val answer = storage.checkBeforeNodeStart(budgetMs = 5_000u)
-        if (answer is NodeStart.DoNotStart || answer is NodeStart.Restored) {
-            return false
+        when (storage.checkBeforeNodeStart(budgetMs = 5_000u)) {
+            is NodeStart.DoNotStart, is NodeStart.Restored -> false
+            is NodeStart.NothingKnownAgainst, is NodeStart.Unknown -> {
+                node.start() // from the check on the library takes it to run
+                storage.onHostNodeChanged(true)
+                true
+            }
         }
-        node.start() // the library takes it to run from the check on
-        return true
     }
 
     /** The app is left: first the node, then the backup. */
     suspend fun leave() {
-        node.stop()
-        storage.reportWallet(node.report())
-        storage.onHostNodeChanged(false)
+        nodeTurn.withLock {
+            node.stop()
+            storage.reportWallet(node.report())
+            storage.onHostNodeChanged(false)
+        }
         storage.onBackground(budgetMs = 20_000u)
     }
+
+    /** It is shown again. */
+    fun comeBack() = storage.onForeground()
+
+    /** The device has a network, or has lost it. */
+    fun network(available: Boolean) = storage.onNetworkChanged(available)
 
     /** Pushes, and sees whether it comes back. */
     suspend fun verify(peers: List<WalletPeer>) {
@@ -78,7 +94,7 @@ class Wallet(private val storage: PeerStorage, private val node: Node) {
     ): RecoveryProgress {
         val settings = RecoverySettings(stayMs = 1_000u) // a real wallet keeps the default
         storage.startRecovery(ChainAccess.Esplora(esplora, proxy = null), settings, listener = null).use { recovery ->
-            val plan = recovery.plan(peers, budgetMs = 30_000u)
+            val plan = untilItPasses(wait) { recovery.plan(peers, budgetMs = 30_000u) }
             val ours = plan.channels.filter {
                 it.claim is ChannelClaim.Balance || it.claim is ChannelClaim.BalanceAndPayments
             }
@@ -96,10 +112,27 @@ class Wallet(private val storage: PeerStorage, private val node: Node) {
                 ),
             )
             while (true) {
-                val progress = recovery.step()
+                val progress = untilItPasses(wait) { recovery.step() }
                 if (progress.done) return progress
                 wait()
             }
+        }
+    }
+
+    /** The network, the app in background, the chain's server: they come back. */
+    private suspend fun <T> untilItPasses(wait: suspend () -> Unit, work: suspend () -> T): T {
+        while (true) {
+            try {
+                return work()
+            } catch (problem: PeerStorageException) {
+                val passes = when (problem) {
+                    is PeerStorageException.NotNow, is PeerStorageException.Suspended -> true
+                    is PeerStorageException.Chain -> problem.mayPass
+                    else -> false
+                }
+                if (!passes) throw problem
+            }
+            wait()
         }
     }
 

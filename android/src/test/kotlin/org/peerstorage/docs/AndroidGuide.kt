@@ -12,13 +12,19 @@ import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
 import org.lightningdevkit.ldknode.NodeInterface
 import org.peerstorage.AlarmResolution
 import org.peerstorage.BitcoinNetwork
 import org.peerstorage.ChainAccess
+import org.peerstorage.ChannelClaim
+import org.peerstorage.KnownBy
 import org.peerstorage.NodeStart
 import org.peerstorage.Past
 import org.peerstorage.PeerStorage
+import org.peerstorage.PeerStorageException
+import org.peerstorage.PlannedChannel
 import org.peerstorage.RecoveryConsent
 import org.peerstorage.RecoveryPlan
 import org.peerstorage.RecoverySettings
@@ -61,17 +67,32 @@ abstract class App : Application() {
     abstract val vault: Vault
     abstract val node: WalletNode
     abstract val closedChannels: ClosedChannels
-    abstract val walletIsNew: Boolean
+
+    /** Written down before the first opening. */
+    abstract val words: Words
     abstract val nodeId: String?
 
-    suspend fun show(alarms: List<StorageAlarm>): Unit = TODO("$alarms")
+    abstract suspend fun show(alarms: List<StorageAlarm>)
 
-    suspend fun showRecovery(channels: UInt): Unit = TODO("$channels")
+    abstract suspend fun showRecovery(channels: UInt)
+}
+
+/** Where the wallet's words come from. */
+enum class Words {
+    /** This app has made them: there is no backup of the wallet anywhere. */
+    MADE_HERE,
+
+    /** The wallet has lived on this phone, with its channels, before it had this library. */
+    LIVED_HERE,
+
+    /** The person has typed them in: what the wallet had, only peers know. */
+    TYPED_IN,
 }
 
 // [application]
 abstract class WalletApp : App(), PeerStorageOwner {
     override val peerStorage by lazy { AndroidPeerStorage(this, settings()) }
+    val nodeTurn = Mutex()                           // whoever starts or stops the node has it
 
     override fun onCreate() {
         super.onCreate()
@@ -87,13 +108,19 @@ abstract class WalletApp : App(), PeerStorageOwner {
         opened = { storage ->
             storage.reportWallet(walletOf(node.node(), closedChannels.all()))
             if (storage.status().past == Past.UNKNOWN) {
-                if (walletIsNew) storage.declareNew() else storage.adopt()
+                when (words) {
+                    Words.MADE_HERE -> storage.declareNew()
+                    Words.LIVED_HERE -> storage.adopt()
+                    Words.TYPED_IN -> Unit               // a restore decides: see 5
+                }
             }
         },
         leaving = { storage ->
-            node.stopIfRunning()
-            storage.reportWallet(walletOf(node.node(), closedChannels.all()))
-            storage.onHostNodeChanged(false)
+            nodeTurn.withLock {
+                node.stopIfRunning()                     // may throw: then it is still taken to run
+                storage.reportWallet(walletOf(node.node(), closedChannels.all()))
+                storage.onHostNodeChanged(false)
+            }
         },
     )
 }
@@ -120,14 +147,18 @@ fun walletOf(node: NodeInterface, closed: List<WalletChannel>): WalletReport {
 // [end]
 
 // [start]
-suspend fun App.startNode(peerStorage: AndroidPeerStorage) {
+suspend fun WalletApp.startNode() = nodeTurn.withLock {
+    if (node.isRunning) return@withLock
     val node = node.node()                           // built, not started: it lists what is on the disk
     val storage = peerStorage.storage()
     storage.reportWallet(walletOf(node, closedChannels.all()))
     when (val answer = storage.checkBeforeNodeStart(budgetMs = 3_000u)) {
         is NodeStart.DoNotStart -> show(answer.alarms)          // the state on this device is old: it could cost all
         is NodeStart.Restored -> showRecovery(answer.channels)  // no node on these words: peers would close for it
-        is NodeStart.NothingKnownAgainst, is NodeStart.Unknown -> node.start()   // unknown: as it would have without us
+        is NodeStart.NothingKnownAgainst, is NodeStart.Unknown -> {
+            node.start()                                        // may throw: then it is taken to run all the same
+            storage.onHostNodeChanged(true)
+        }
     }
 }
 // [end]
@@ -177,21 +208,22 @@ suspend fun restore(storage: PeerStorage, knownPeers: List<WalletPeer>): List<Wa
 
 suspend fun recover(
     storage: PeerStorage,
+    chain: ChainAccess,                                      // Esplora("https://blockstream.info/api", proxy = null)
     peers: List<WalletPeer>,
-    address: String,
-    hasAgreed: suspend (RecoveryPlan) -> Boolean,
+    address: String,                                         // of another wallet of the person's
+    hasAgreed: suspend (RecoveryPlan, List<PlannedChannel>) -> Boolean,
     pause: suspend (ULong) -> Unit,
 ) {
-    val chain = ChainAccess.Esplora("https://blockstream.info/api", proxy = null)
-    storage.startRecovery(chain, RecoverySettings(), listener = null).use { recovery ->
-        if (!recovery.isBegun()) {
-            val plan = recovery.plan(peers, budgetMs = 60_000u)
-            if (!hasAgreed(plan)) return
+    untilItPasses(pause) { storage.startRecovery(chain, RecoverySettings(), listener = null) }.use { recovery ->
+        if (!untilItPasses(pause) { recovery.isBegun() }) {
+            val plan = untilItPasses(pause) { recovery.plan(peers, budgetMs = 60_000u) }
+            val channels = plan.recoverable()
+            if (channels.isEmpty() && plan.waitingSat == 0uL || !hasAgreed(plan, channels)) return
             recovery.agree(
                 plan.id,
                 RecoveryConsent(
-                    channels = plan.channels.map { it.ids },
-                    sweepTo = address,                       // of another wallet of the person's
+                    channels = channels.map { it.ids },
+                    sweepTo = address,
                     feeRateSatPerKwu = 1_000u,
                     highestFeeRateSatPerKwu = 10_000u,
                     oldDeviceIsGone = true,                  // each of these three is a question to the person
@@ -201,10 +233,37 @@ suspend fun recover(
             )
         }
         while (true) {                                       // for days; it may be killed anywhere
-            val progress = recovery.step()
+            val progress = untilItPasses(pause) { recovery.step() }
             if (progress.done) return
             pause(progress.nextRoundInMs)
         }
+    }
+}
+
+/** Without what this version cannot sweep, and what may bring nothing: channels whose keys are in no backup. */
+fun RecoveryPlan.recoverable(): List<PlannedChannel> {
+    val (sure, unsure) = channels.partition {
+        it.claim !is ChannelClaim.Unsupported && it.claim !is ChannelClaim.KeysUnknown
+    }
+    // The chain alone tells some channels with one peer apart: they are agreed to together or not at all.
+    val mixedUp = unsure.filter { it.onlyTogether || it.knownBy == KnownBy.PEER }.map { it.peer }
+    return sure.filterNot { it.onlyTogether && it.peer in mixedUp }
+}
+
+/** The network, the wallet's own node, the app in background, the chain's server: they come back. */
+suspend fun <T> untilItPasses(pause: suspend (ULong) -> Unit, work: suspend () -> T): T {
+    while (true) {
+        try {
+            return work()
+        } catch (problem: PeerStorageException) {
+            val passes = when (problem) {
+                is PeerStorageException.NotNow, is PeerStorageException.Suspended -> true
+                is PeerStorageException.Chain -> problem.mayPass
+                else -> false
+            }
+            if (!passes) throw problem
+        }
+        pause(60_000u)
     }
 }
 // [end]
