@@ -1,5 +1,6 @@
 package org.peerstorage.android
 
+import android.app.Activity as Screen
 import android.app.ActivityManager.RunningAppProcessInfo
 import java.io.File
 import kotlin.random.Random
@@ -8,6 +9,7 @@ import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.first
@@ -23,6 +25,7 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 import org.peerstorage.Activity
+import org.peerstorage.Obstacle
 import org.peerstorage.PeerStorage
 import org.peerstorage.PeerStorageException
 import org.peerstorage.android.support.Framework
@@ -43,6 +46,23 @@ class AppLifeTest {
     private val directory get() = File(noBackup, "peer-storage")
 
     private fun test(body: suspend () -> Unit) = runBlocking { withTimeout(60.seconds) { body() } }
+
+    private class Shown(val phone: Phone, val app: AndroidPeerStorage, var activity: Screen, val storage: PeerStorage)
+
+    /** The app is shown, and its storage is open. */
+    private fun shown(
+        settings: PeerStorageSettings = settings(),
+        connected: Boolean = true,
+        body: suspend Shown.() -> Unit,
+    ) = test {
+        val phone = Phone(noBackup, connected)
+        val app = phone.install(settings)
+        val activity = phone.open()
+        val storage = app.storage()
+        storage.isNow(Activity.ACTIVE)
+        Shown(phone, app, activity, storage).body()
+        app.shutdown()
+    }
 
     @Test
     fun the_start_of_the_process_alone_opens_nothing() = test {
@@ -99,11 +119,7 @@ class AppLifeTest {
     }
 
     @Test
-    fun after_a_leave_nothing_is_open_and_another_may_have_the_directory() = test {
-        val phone = Phone(noBackup)
-        val app = phone.install()
-        val activity = phone.open()
-        val storage = app.storage()
+    fun after_a_leave_nothing_is_open_and_another_may_have_the_directory() = shown {
         assertThrows(PeerStorageException.InUse::class.java) { runBlocking { open(directory) } }
 
         phone.leave(activity)
@@ -118,30 +134,25 @@ class AppLifeTest {
     }
 
     @Test
-    fun a_rotation_and_a_step_to_another_activity_leave_it_open() = test {
-        val phone = Phone(noBackup)
-        val app = phone.install()
-        var activity = phone.open()
-        val storage = app.storage()
-        val opened = openFilesBelow(directory)
-        repeat(10) {
-            activity = phone.rotate(activity)
-            activity = phone.goOn(activity)
+    fun a_rotation_and_a_step_to_another_activity_leave_it_open() = shown {
+        coroutineScope {
+            val seen = mutableSetOf<Activity>()
+            val watch = launch(start = CoroutineStart.UNDISPATCHED) { storage.statuses().collect { seen.add(it.activity) } }
+            repeat(10) {
+                activity = phone.rotate(activity)
+                activity = phone.goOn(activity)
+            }
+            // What was told after it was carried out after it.
+            phone.network(null)
+            storage.statuses().first { it.obstacle == Obstacle.NO_NETWORK }
+            watch.cancelAndJoin()
+            assertEquals(setOf(Activity.ACTIVE), seen)
+            assertTrue(openFilesBelow(directory).isNotEmpty())
         }
-        // What was told after it was carried out after it.
-        phone.network(null)
-        assertEquals(Activity.ACTIVE, storage.status().activity)
-        assertEquals(opened, openFilesBelow(directory))
-        app.shutdown()
     }
 
     @Test
-    fun a_share_sheet_tears_nothing_down() = test {
-        val phone = Phone(noBackup)
-        val app = phone.install(settings(linger = 60.seconds, backgroundBudget = 60.seconds))
-        val activity = phone.open()
-        val storage = app.storage()
-        storage.isNow(Activity.ACTIVE)
+    fun a_share_sheet_tears_nothing_down() = shown(settings(linger = 60.seconds, backgroundBudget = 60.seconds)) {
         repeat(200) {
             phone.leave(activity)
             storage.isNow(Activity.DRAINING)
@@ -149,28 +160,17 @@ class AppLifeTest {
             phone.comeBack(activity)
             storage.isNow(Activity.ACTIVE)
         }
-        app.shutdown()
     }
 
     @Test
-    fun low_memory_tears_nothing_down() = test {
-        val phone = Phone(noBackup)
-        val app = phone.install()
-        phone.open()
-        val storage = app.storage()
-        storage.isNow(Activity.ACTIVE)
+    fun low_memory_tears_nothing_down() = shown {
         phone.lowMemory()
         assertEquals(Activity.ACTIVE, storage.status().activity)
         assertTrue(openFilesBelow(directory).isNotEmpty())
-        app.shutdown()
     }
 
     @Test
-    fun the_last_of_many_flips_counts() = test {
-        val phone = Phone(noBackup)
-        val app = phone.install()
-        var activity = phone.open()
-        val storage = app.storage()
+    fun the_last_of_many_flips_counts() = shown {
         val random = Random(1)
         repeat(30) { round ->
             repeat(random.nextInt(1, 12)) {
@@ -186,7 +186,6 @@ class AppLifeTest {
             }
             storage.isNow(Activity.ACTIVE)
         }
-        app.shutdown()
     }
 
     @Test
@@ -205,11 +204,7 @@ class AppLifeTest {
     }
 
     @Test
-    fun a_shut_down_storage_says_so_and_leaves_nothing_behind() = test {
-        val phone = Phone(noBackup)
-        val app = phone.install()
-        val activity = phone.open()
-        val storage = app.storage()
+    fun a_shut_down_storage_says_so_and_leaves_nothing_behind() = shown {
         app.shutdown()
         assertThrows(PeerStorageException.Closed::class.java) { runBlocking { app.storage() } }
         assertThrows(PeerStorageException.Closed::class.java) { runBlocking { storage.nextEvent() } }
@@ -238,80 +233,67 @@ class AppLifeTest {
     }
 
     @Test
-    fun the_app_may_stop_its_node_before_the_storage_is_told_of_a_leave() = test {
-        val phone = Phone(noBackup)
+    fun the_app_may_stop_its_node_before_the_storage_is_told_of_a_leave() {
         val seen = CompletableDeferred<Activity>()
-        val app = phone.install(settings(leaving = { seen.complete(it.status().activity) }))
-        val activity = phone.open()
-        app.storage().isNow(Activity.ACTIVE)
-        phone.leave(activity)
-        assertEquals(Activity.ACTIVE, seen.await())
-        app.storage().isNow(Activity.SUSPENDED)
-        app.shutdown()
-    }
-
-    @Test
-    fun an_app_that_never_ends_its_leaving_or_throws_in_it_is_left_all_the_same() = test {
-        for (leaving in listOf<suspend (PeerStorage) -> Unit>({ awaitCancellation() }, { error("the app's own trouble") })) {
-            val phone = Phone(noBackup)
-            val app = phone.install(settings(backgroundBudget = 2.seconds, leaving = leaving))
-            val activity = phone.open()
-            val storage = app.storage()
-            repeat(2) {
-                phone.leave(activity)
-                storage.isNow(Activity.SUSPENDED)
-                phone.comeBack(activity)
-                storage.isNow(Activity.ACTIVE)
-            }
-            app.shutdown()
+        shown(settings(leaving = { seen.complete(it.status().activity) })) {
+            phone.leave(activity)
+            assertEquals(Activity.ACTIVE, seen.await())
+            storage.isNow(Activity.SUSPENDED)
         }
     }
 
     @Test
-    fun who_comes_back_while_the_app_stops_its_node_was_never_gone() = test {
-        val phone = Phone(noBackup)
+    fun an_app_that_never_ends_its_leaving_or_throws_in_it_is_left_all_the_same() {
+        for (leaving in listOf<suspend (PeerStorage) -> Unit>({ awaitCancellation() }, { error("the app's own trouble") })) {
+            shown(settings(backgroundBudget = 2.seconds, leaving = leaving)) {
+                repeat(2) {
+                    phone.leave(activity)
+                    storage.isNow(Activity.SUSPENDED)
+                    phone.comeBack(activity)
+                    storage.isNow(Activity.ACTIVE)
+                }
+            }
+        }
+    }
+
+    @Test
+    fun who_comes_back_while_the_app_stops_its_node_was_never_gone() {
         val asked = CompletableDeferred<Unit>()
         val back = CompletableDeferred<Unit>()
-        val app = phone.install(
-            settings(leaving = {
-                asked.complete(Unit)
-                back.await()
-            }),
-        )
-        val activity = phone.open()
-        val storage = app.storage()
-        coroutineScope {
-            val seen = async(start = CoroutineStart.UNDISPATCHED) { storage.statuses().map { it.activity }.toList() }
-            phone.leave(activity)
-            asked.await()
-            phone.comeBack(activity)
-            back.complete(Unit)
-            app.shutdown()
-            assertFalse(Activity.SUSPENDED in seen.await())
+        val leaving: suspend (PeerStorage) -> Unit = {
+            asked.complete(Unit)
+            back.await()
+        }
+        shown(settings(leaving = leaving)) {
+            coroutineScope {
+                val seen = async(start = CoroutineStart.UNDISPATCHED) { storage.statuses().map { it.activity }.toList() }
+                phone.leave(activity)
+                asked.await()
+                phone.comeBack(activity)
+                back.complete(Unit)
+                app.shutdown()
+                assertFalse(Activity.SUSPENDED in seen.await())
+            }
         }
     }
 
     @Test
-    fun who_comes_back_and_leaves_again_while_the_app_stops_its_node_is_left_twice() = test {
-        val phone = Phone(noBackup)
+    fun who_comes_back_and_leaves_again_while_the_app_stops_its_node_is_left_twice() {
         val mayEnd = CompletableDeferred<Unit>()
         val asked = Channel<Unit>(Channel.UNLIMITED)
-        val app = phone.install(
-            settings(leaving = {
-                asked.send(Unit)
-                mayEnd.await()
-            }),
-        )
-        val activity = phone.open()
-        val storage = app.storage()
-        phone.leave(activity)
-        asked.receive()
-        phone.comeBack(activity)
-        phone.leave(activity)
-        mayEnd.complete(Unit)
-        storage.isNow(Activity.SUSPENDED)
-        assertTrue(asked.tryReceive().isSuccess, "what was started meanwhile is stopped")
-        app.shutdown()
+        val leaving: suspend (PeerStorage) -> Unit = {
+            asked.send(Unit)
+            mayEnd.await()
+        }
+        shown(settings(leaving = leaving)) {
+            phone.leave(activity)
+            asked.receive()
+            phone.comeBack(activity)
+            phone.leave(activity)
+            mayEnd.complete(Unit)
+            storage.isNow(Activity.SUSPENDED)
+            assertTrue(asked.tryReceive().isSuccess, "what was started meanwhile is stopped")
+        }
     }
 
     @Test
@@ -324,14 +306,9 @@ class AppLifeTest {
     }
 
     @Test
-    fun without_a_network_a_leave_asks_for_a_job() = test {
-        val phone = Phone(noBackup, connected = false)
-        val app = phone.install()
-        val activity = phone.open()
-        val storage = app.storage()
+    fun without_a_network_a_leave_asks_for_a_job() = shown(connected = false) {
         phone.leave(activity)
         storage.isNow(Activity.SUSPENDED)
         until("a job is scheduled") { phone.jobs.isPending() }
-        app.shutdown()
     }
 }
