@@ -208,7 +208,7 @@ class AndroidPeerStorage(
             hostNodeRuns = hostNodeRuns,
             storage = settings.storage,
             torProxy = settings.torProxy,
-            lingerMs = settings.linger.inWholeMilliseconds.toULong(),
+            lingerMs = settings.linger.asBudget(),
         )
         val storage = PeerStorage.open(config, secret)
         try {
