@@ -15,6 +15,31 @@ object ThisProcess {
         return openFiles().filter { it.startsWith(root) }
     }
 
+    /** The TCP sockets that are open. Java keeps others, of its own. */
+    fun openSockets(): Set<String> {
+        val tcp = listOf("/proc/self/net/tcp", "/proc/self/net/tcp6")
+            .flatMap { File(it).readLines().drop(1) }
+            .map { "socket:[${it.trim().split(Regex(" +"))[INODE]}]" }
+        return openFiles().toSet().intersect(tcp.toSet())
+    }
+
+    /** The locks that this process holds on files below a directory, as the kernel lists them. */
+    fun locksBelow(directory: File): List<String> {
+        val inodes = directory.walk().map { Files.getAttribute(it.toPath(), "unix:ino").toString() }.toSet()
+        return File("/proc/locks").readLines().filter { line -> inodes.any { ":$it " in line } }
+    }
+
+    /**
+     * The threads of the library that are at work, and those that stay only as long as something is open. Others stay
+     * and wait, without a timer, for the next call and for what has to be told.
+     */
+    fun busyThreads(): List<String> =
+        File("/proc/self/task").listFiles().orEmpty()
+            .mapNotNull { runCatching { File(it, "stat").readText() }.getOrNull() }
+            .map { it.substringAfter('(').substringBeforeLast(')') to it.substringAfterLast(") ").first() }
+            .filter { (name, state) -> name.startsWith("peer-storage") && (name !in STAY || state != 'S') }
+            .map { (name, state) -> "$name: $state" }
+
     /** How many files and sockets are open. */
     fun openFileCount(): Int = File("/proc/self/fd").list().orEmpty().size
 
@@ -23,6 +48,12 @@ object ThisProcess {
         File("/proc/self/task").listFiles().orEmpty()
             .mapNotNull { runCatching { File(it, "comm").readText().trim() }.getOrNull() }
             .filter { it.startsWith("peer-storage") }
+
+    // Which column of the kernel's list it is.
+    private const val INODE = 9
+
+    // Linux cuts names.
+    private val STAY = setOf("peer-storage-ffi", "peer-storage-callbacks").map { it.take(15) }
 
     /** What is in memory, in kB. */
     fun residentKilobytes(): Long =
