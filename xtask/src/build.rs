@@ -4,6 +4,10 @@
 use crate::shell::{cargo, run, Outcome};
 use crate::test::{EVERY_FEATURE, REPLAY};
 
+/// What scenarios run against: the world, and the storers that it starts as processes. It looks for them beside
+/// itself.
+pub const SCENARIO_PROGRAMS: [&str; 2] = ["peer-storage-world", "peer-storage-cli"];
+
 /// Together with what.
 #[derive(Clone, Copy)]
 pub enum Build {

@@ -9,19 +9,18 @@ mod maven;
 use std::path::{Path, PathBuf};
 
 use crate::bindings::{bindings, Options};
-use crate::build::{self, Build};
+use crate::build::{self, Build, SCENARIO_PROGRAMS};
 use crate::shell::{step, Outcome};
 
 /// What a wallet gets with the AAR, as android/build.gradle.kts and android/pom.xml have it: a test compares.
 pub const JNA: &str = "5.18.1";
 pub const COROUTINES: &str = "1.10.2";
 
-/// What scenarios run against: a program of its own.
-const WORLD: &str = "peer-storage-world";
-
 pub fn kotlin(build: Build) -> Outcome {
     step("Java and Maven", java::ensure)?;
-    step("world of the scenarios", || build::build(&[WORLD], build))?;
+    step("programs of the scenarios", || {
+        build::build(&SCENARIO_PROGRAMS, build)
+    })?;
     let bindings = bindings(&Options::default(), build)?;
     let native = bindings.library.parent().unwrap_or(Path::new("."));
     step("Kotlin tests", || {

@@ -7,23 +7,19 @@ mod toolchain;
 mod two_cores;
 
 use crate::bindings::{self, Options};
-use crate::build::{self, Build};
+use crate::build::{self, Build, SCENARIO_PROGRAMS};
 use crate::shell::{step, Outcome};
 use package::Package;
 use toolchain::Toolchain;
 
-/// What the tests start as programs of their own, and what one is linked with.
-const PROGRAMS: [&str; 3] = [
-    "peer-storage-world",
-    "peer-storage-cli",
-    "other-wallet-core",
-];
+/// Another Rust core, which a program of the tests is linked with beside ours.
+const OTHER_CORE: &str = "other-wallet-core";
 
 pub fn swift(build: Build) -> Outcome {
     let toolchain = step("Swift", Toolchain::find)?;
     let bindings = bindings::bindings(&Options::default(), build)?;
     step("programs for the Swift tests", || {
-        build::build(&PROGRAMS, build)
+        build::build(&[&SCENARIO_PROGRAMS[..], &[OTHER_CORE]].concat(), build)
     })?;
     let package = Package::new(toolchain, &bindings)?;
     step("Swift package", || package.build())?;

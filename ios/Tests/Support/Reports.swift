@@ -10,6 +10,7 @@ extension WalletReport {
         self.init(
             channels: (report["channels"]?.list ?? []).map { WalletChannel($0) },
             peers: (report["peers"]?.list ?? []).map { WalletPeer($0) },
+            keepBackupsAt: (report["keep_backups_at"]?.list ?? []).compactMap(\.string),
             spendableOutputs: (report["spendable_outputs"]?.list ?? []).map { Data(hex: $0.string ?? "") },
             earliestHtlcExpiry: report["earliest_htlc_expiry"]?.number.map(UInt32.init)
         )

@@ -48,6 +48,9 @@ pub enum Command {
     PeerStart {
         peer: String,
     },
+    PeerKill {
+        peer: String,
+    },
     Misbehave {
         peer: String,
         how: Misbehaviour,
@@ -81,6 +84,8 @@ pub enum PeerKind {
     Ours,
     /// A stock LDK 0.2 node: keeps 1024 bytes.
     Stock,
+    /// `peer-storage serve`: keeps 65531 bytes, and has no channels.
+    Storer,
 }
 
 /// What a peer does with the backup that it keeps for the wallet.

@@ -1,11 +1,12 @@
 //! The world that a scenario runs against: a regtest chain with its Esplora server, peers, and the
-//! Lightning node of the wallet that is backed up. One process for one scenario.
+//! Lightning node of the wallet that is backed up. One process for one scenario; storers are more of them.
 //!
 //! It reads commands from its standard input, one JSON object a line, and answers each with one line.
 //! It ends when its standard input does. `README.md` documents every command; a test compares the two.
 //!
 //! ```text
 //! runner (Rust, Kotlin, Swift) ── the library under test ──TCP──▶ peers ◀──TCP── the wallet's node
+//!        │                                   └──TCP──▶ peer-storage serve, a process each
 //!        └──── lines of JSON ────▶ world: chain, Esplora server, peers, the wallet's node
 //! ```
 //!
@@ -17,19 +18,31 @@
 
 mod answer;
 mod command;
+mod guard;
 mod host;
 mod peer;
 mod report;
+mod storer;
 #[path = "../../support/mod.rs"]
 mod support;
 mod world;
 
 use std::io::{BufRead, Write};
+use std::process::ExitCode;
 
 use command::Command;
 use world::World;
 
-fn main() {
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == guard::GUARD) {
+        return guard::main(args);
+    }
+    play();
+    ExitCode::SUCCESS
+}
+
+fn play() {
     let mut world = World::default();
     let mut stdout = std::io::stdout();
     for line in std::io::stdin().lock().lines() {

@@ -127,6 +127,7 @@ impl Running {
         match kind {
             PeerKind::Ours => Running::Ours(Wallet::start(config.clone())),
             PeerKind::Stock => Running::Stock(Node::start(config.node.clone())),
+            PeerKind::Storer => unreachable!("a process of its own"),
         }
     }
 

@@ -1,19 +1,22 @@
 //! Everything that a scenario runs against, and what the commands do to it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use bitcoin::hex::DisplayHex;
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Address, Network, OutPoint};
 use ldk_peer_storage::recovery::Identity;
 use serde_json::{json, Value};
 use testkit::chain::anyone_can_spend;
 use testkit::{wait_until, Chain, EsploraServer, Fault, Node, NodeConfig, DEADLINE};
 
-use crate::command::{Command, PeerSpec};
+use crate::command::{Command, PeerKind, PeerSpec};
 use crate::host::Host;
 use crate::peer::{self, Peer};
+use crate::storer::Storer;
 
 /// Nothing, until it was started.
 #[derive(Default)]
@@ -24,7 +27,9 @@ pub struct World {
 /// Fields are dropped in this order: the nodes before the chain that they follow.
 struct Stage {
     host: Host,
+    /// Those with a node in this process.
     peers: BTreeMap<String, Peer>,
+    storers: BTreeMap<String, Storer>,
     funding: Vec<OutPoint>,
     esplora: EsploraServer,
     chain: Arc<Chain>,
@@ -54,15 +59,23 @@ impl Stage {
         let copy = home.path().join("copy-of-wallet");
         let mut host = Host::new(host, identity.node_id(), copy);
         let mut peers = BTreeMap::new();
-        for spec in specs {
-            let peer = Peer::start(config(&spec.name), spec.kind);
+        let mut storers = BTreeMap::new();
+        for PeerSpec { name, kind } in specs {
+            let taken = peers.contains_key(&name) || storers.contains_key(&name);
+            assert!(!taken, "two peers of one name");
+            if kind == PeerKind::Storer {
+                let storer = Storer::start(&config(&name), host.id);
+                storers.insert(name, storer);
+                continue;
+            }
+            let peer = Peer::start(config(&name), kind);
             host.learn(peer.id, peer.addr);
-            let before = peers.insert(spec.name, peer);
-            assert!(before.is_none(), "two peers of one name");
+            peers.insert(name, peer);
         }
         Stage {
             host,
             peers,
+            storers,
             funding: Vec::new(),
             esplora: EsploraServer::start(&chain),
             chain,
@@ -71,11 +84,10 @@ impl Stage {
     }
 
     fn tell(&self) -> Value {
-        let peers = self.peers.iter().map(|(name, peer)| {
-            let addresses = [peer.addr.to_string()];
-            let told = json!({ "node_id": peer.id.to_string(), "addresses": addresses });
-            (name.clone(), told)
-        });
+        let peers = self.peers.iter().map(|(name, p)| (name, p.id, p.addr));
+        let storers = self.storers.iter().map(|(name, s)| (name, s.id, s.addr));
+        let peers = peers.chain(storers);
+        let peers = peers.map(|(name, id, addr)| (name.clone(), place(id, addr)));
         json!({
             "seed": self.host.config.seed.to_lower_hex_string(),
             "node_id": self.host.id.to_string(),
@@ -111,7 +123,7 @@ impl Stage {
                 testkit::pay(self.peer(&peer).node(), self.host.node(), msat);
             }
             Command::CloseChannel { peer } => self.close_channel(&peer),
-            Command::Channels {} => return self.host.listed(),
+            Command::Channels {} => return self.listed(),
             Command::Mine { blocks } => {
                 self.chain.mine(blocks);
                 self.sync();
@@ -126,10 +138,20 @@ impl Stage {
                 });
                 return self.closed();
             }
-            Command::PeerStop { peer } => self.peer_mut(&peer).stop(),
-            Command::PeerStart { peer } => {
-                self.peer_mut(&peer).start_again();
-                self.connect_if_running(&peer);
+            Command::PeerStop { peer } => match self.storers.get_mut(&peer) {
+                Some(storer) => storer.stop(),
+                None => self.peer_mut(&peer).stop(),
+            },
+            Command::PeerStart { peer } => match self.storers.get_mut(&peer) {
+                Some(storer) => storer.start_again(),
+                None => {
+                    self.peer_mut(&peer).start_again();
+                    self.connect_if_running(&peer);
+                }
+            },
+            Command::PeerKill { peer } => {
+                let storer = self.storers.get_mut(&peer);
+                storer.expect("only a storer has a process").kill();
             }
             Command::Misbehave { peer, how } => {
                 let owner = self.host.id;
@@ -148,6 +170,11 @@ impl Stage {
                     "loud": peer::loud(heard),
                 });
             }
+            Command::WaitBackup { peer, count } if self.storers.contains_key(&peer) => {
+                assert_eq!(count, 1, "a storer tells of its last one alone");
+                let storer = self.storers.get_mut(&peer).expect("it is there");
+                storer.wait_backup();
+            }
             Command::WaitBackup { peer, count } => {
                 let (peer, host) = (self.peer(&peer), self.host.id);
                 wait_until("a backup to arrive", DEADLINE, || {
@@ -158,6 +185,19 @@ impl Stage {
             Command::Esplora { works: false } => self.esplora.break_with(Fault::Close),
         }
         Value::Null
+    }
+
+    /// With the storers that the host has been told of.
+    fn listed(&self) -> Value {
+        let mut listed = self.host.listed();
+        let report = &mut listed["report"];
+        let storers = || self.storers.values();
+        if let Value::Array(peers) = &mut report["peers"] {
+            peers.extend(storers().map(|storer| place(storer.id, storer.addr)));
+        }
+        let ids = storers().map(|storer| storer.id.to_string());
+        report["keep_backups_at"] = ids.collect();
+        listed
     }
 
     /// The peer opens it, and half of it is the wallet's.
@@ -232,14 +272,29 @@ impl Stage {
     #[track_caller]
     fn peer(&self, name: &str) -> &Peer {
         let peer = self.peers.get(name);
-        peer.unwrap_or_else(|| panic!("there is no {name}"))
+        peer.unwrap_or_else(|| self.no_node(name))
     }
 
     #[track_caller]
     fn peer_mut(&mut self, name: &str) -> &mut Peer {
-        let peer = self.peers.get_mut(name);
-        peer.unwrap_or_else(|| panic!("there is no {name}"))
+        if !self.peers.contains_key(name) {
+            self.no_node(name);
+        }
+        self.peers.get_mut(name).expect("it is there")
     }
+
+    #[track_caller]
+    fn no_node(&self, name: &str) -> ! {
+        match self.storers.contains_key(name) {
+            true => panic!("{name} is a storer, and has no node here"),
+            false => panic!("there is no {name}"),
+        }
+    }
+}
+
+/// Who a peer is, and where.
+fn place(id: PublicKey, addr: SocketAddr) -> Value {
+    json!({ "node_id": id.to_string(), "addresses": [addr.to_string()] })
 }
 
 /// Where the person wants the coins.

@@ -109,7 +109,7 @@ pub fn wallet_report(report: &Value) -> WalletReport {
     WalletReport {
         channels: list("channels").map(channel).collect(),
         peers: list("peers").map(peer).collect(),
-        keep_backups_at: Vec::new(),
+        keep_backups_at: serde_json::from_value(report["keep_backups_at"].clone()).unwrap(),
         spendable_outputs: list("spendable_outputs")
             .map(|hex| Vec::from_hex(hex.as_str().unwrap()).unwrap())
             .collect(),

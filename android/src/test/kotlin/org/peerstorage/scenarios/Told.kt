@@ -44,6 +44,7 @@ fun walletReport(channels: JsonObject): WalletReport {
     return WalletReport(
         channels = report.getValue("channels").jsonArray.map { walletChannel(it.jsonObject) },
         peers = report.getValue("peers").jsonArray.map { walletPeer(it.jsonObject) },
+        keepBackupsAt = report.getValue("keep_backups_at").jsonArray.map { it.jsonPrimitive.content },
         spendableOutputs = report.getValue("spendable_outputs").jsonArray.map { it.jsonPrimitive.content.bytes() },
         earliestHtlcExpiry = report.number("earliest_htlc_expiry")?.toUInt(),
     )
