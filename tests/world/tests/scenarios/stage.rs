@@ -14,7 +14,7 @@ use crate::step::{misfit, Scenario, Step};
 use crate::world::World;
 
 /// How long a step is tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that a scenario takes place on. Devices are let go of before the world ends.
@@ -110,10 +110,10 @@ impl Stage {
                 "{}\n{why} in {answer}",
                 step.text
             );
-            match &step.between {
-                Some(between) => self.carry_out(between),
-                None => std::thread::sleep(PAUSE),
+            if let Some(between) = &step.between {
+                self.carry_out(between);
             }
+            std::thread::sleep(PAUSE);
         };
         let (wanted, told) = match (&step.fails, outcome) {
             (Some(fails), Err(error)) => (Some(fails), error),
