@@ -253,6 +253,11 @@ impl Book {
             .any(|channel| channel.ids.matches(&ids))
     }
 
+    /// Whether the backup names this peer.
+    pub fn names_peer(&self, peer: &PublicKey) -> bool {
+        self.peers.iter().any(|known| known.node_id == *peer)
+    }
+
     pub fn knows_channel_with(&self, peer: &PublicKey) -> bool {
         self.channels
             .iter()

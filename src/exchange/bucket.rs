@@ -26,6 +26,21 @@ impl TokenBucket {
 
     /// Takes a token if there is one.
     pub fn take(&mut self, now: Time) -> bool {
+        self.refill(now);
+        if self.tokens == 0 {
+            return false;
+        }
+        self.tokens -= 1;
+        true
+    }
+
+    /// Whether nothing is missing: then it says no more than no bucket at all.
+    pub fn is_full(&mut self, now: Time) -> bool {
+        self.refill(now);
+        self.tokens == SIZE
+    }
+
+    fn refill(&mut self, now: Time) {
         // The clock was set back: what was earned by then is lost, not what comes.
         self.refilled_at = self.refilled_at.min(now);
         let earned = (now.since(self.refilled_at).as_millis() / REFILL.as_millis()) as u64;
@@ -35,11 +50,6 @@ impl TokenBucket {
             self.tokens += earned as u32;
             self.refilled_at = self.refilled_at.after(REFILL * earned as u32);
         }
-        if self.tokens == 0 {
-            return false;
-        }
-        self.tokens -= 1;
-        true
     }
 
     /// When the next token comes, for an empty bucket.

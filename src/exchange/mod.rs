@@ -32,6 +32,7 @@ mod gate;
 mod monitors;
 mod progress;
 mod push;
+mod recent;
 mod record;
 mod restore;
 mod returned;
@@ -245,6 +246,11 @@ impl Exchange {
             self.undelivered.insert(*peer);
         } else if connection.pushed_at.is_some() {
             self.undelivered.remove(peer);
+        }
+        if !self.storers.contains_key(peer) {
+            // A stranger that returned something unreadable. Nothing of ours is there.
+            self.health.remove(peer);
+            self.contradicted.remove(peer);
         }
     }
 

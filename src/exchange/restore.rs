@@ -15,6 +15,9 @@ use crate::backup::{
     Revision,
 };
 
+/// Beyond so many peers that gave nothing, only those that a backup names are remembered.
+const MOST_SILENT: usize = 1000;
+
 /// What was read back by a data directory that does not know its past.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
@@ -32,8 +35,10 @@ impl Candidates {
         known.is_some_and(|known| known.snapshot.revision == revision)
     }
 
-    pub fn gave_nothing(&mut self, peer: PublicKey) {
-        if !self.by_peer.contains_key(&peer) {
+    /// `known`: some backup names it. Of others that come by themselves a few are remembered.
+    pub fn gave_nothing(&mut self, peer: PublicKey, known: bool) {
+        let remembered = known || self.silent.len() < MOST_SILENT;
+        if remembered && !self.by_peer.contains_key(&peer) {
             self.silent.insert(peer);
         }
     }

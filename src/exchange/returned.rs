@@ -8,12 +8,16 @@ use bitcoin::secp256k1::PublicKey;
 use super::capacity::SETTLE;
 use super::compare::{compare, missing_channel, Outcome, Own, SETTLED_AFTER};
 use super::connection::ReadBack;
-use super::record::{Capacity, Past, Sent};
+use super::record::{Capacity, Past, Sent, StorerState};
 use super::{Action, AlarmKind, Event, Exchange, Health, Record, Time};
 use crate::backup::{Contents, OpenError, Tier, MAX_BLOB, SMALL_BLOB};
 
 /// "Twice" in the rules on misbehaving storers: on so many connections in a row.
 const TWICE: u32 = 2;
+
+/// So many peers are taken for keepers of our backup for no other reason than that they have returned
+/// one.
+const MOST_STRANGERS: usize = 100;
 
 impl Exchange {
     /// A peer returned a blob (`peer_storage_retrieval`, type 9), opened by the host. Call
@@ -73,7 +77,8 @@ impl Exchange {
     /// Its 136 came first, or its time was over: it has nothing of ours.
     pub(super) fn nothing_returned(&mut self, now: Time, peer: PublicKey) {
         if self.past == Past::Unknown {
-            self.candidates.gave_nothing(peer);
+            let known = self.book.names_peer(&peer);
+            self.candidates.gave_nothing(peer, known);
         }
         let should_be_there = self.owes_us_what_was_sent(now, &peer);
         let (Some(connection), Some(storer)) =
@@ -133,7 +138,8 @@ impl Exchange {
 
     fn unreadable(&mut self, peer: PublicKey, error: OpenError) {
         if self.past == Past::Unknown {
-            self.candidates.gave_nothing(peer);
+            let known = self.book.names_peer(&peer);
+            self.candidates.gave_nothing(peer, known);
         }
         let newer_version = matches!(error, OpenError::UnknownVersion(_) | OpenError::NewerFormat);
         if let Some(connection) = self.connections.get_mut(&peer) {
@@ -160,6 +166,16 @@ impl Exchange {
                 .map(|c| (c.snapshot.revision, c.content)),
             is_news: self.book.lacks_channels_of(&contents.snapshot),
         };
+        if self.is_one_stranger_too_many(&peer) {
+            let outcome = compare(now, &contents, own, &StorerState::default());
+            self.check_live_state(now, peer, &contents);
+            let is_ours = matches!(outcome, Outcome::Verified | Outcome::Lagging { .. });
+            // What only it knows is kept all the same (safety rule 2).
+            if !is_ours && (own.is_news || Some(revision) > own.newest.map(|(newest, _)| newest)) {
+                self.keep_foreign(peer, blob, contents);
+            }
+            return;
+        }
         let storer = self.storers.entry(peer).or_default();
         let outcome = compare(now, &contents, own, storer);
         if let Some(connection) = self.connections.get_mut(&peer) {
@@ -335,6 +351,19 @@ impl Exchange {
         if let Some(bytes) = learned {
             self.report(Event::CapacityLearned { peer, bytes });
         }
+    }
+
+    /// Whoever has a backup of ours can give it to any number of identities, and have each return it:
+    /// beyond a few they are not remembered.
+    fn is_one_stranger_too_many(&self, peer: &PublicKey) -> bool {
+        let is_stranger = |peer: &PublicKey| {
+            !self.book.knows_channel_with(peer)
+                && !self.book.names_peer(peer)
+                && !self.listed.contains(peer)
+        };
+        let wants_all = self.past == Past::Unknown;
+        let new = !wants_all && !self.storers.contains_key(peer) && is_stranger(peer);
+        new && self.storers.keys().filter(|p| is_stranger(p)).count() >= MOST_STRANGERS
     }
 
     /// Whether this peer has to do with our backup: a stranger must not fill the list of events.

@@ -1,6 +1,5 @@
 //! The storer's side: what we keep for peers, and for how long (safety rules 11 and 12).
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use bitcoin::secp256k1::PublicKey;
 use super::action::Action;
 use super::bucket::TokenBucket;
 use super::event::Event;
+use super::recent::Recent;
 use super::record::{Record, SlotState};
 use super::time::Time;
 use crate::backup::MAX_BLOB;
@@ -64,12 +64,13 @@ impl Default for StoragePolicy {
 pub(super) struct Storer {
     policy: StoragePolicy,
     slots: BTreeMap<PublicKey, SlotState>,
-    buckets: BTreeMap<PublicKey, TokenBucket>,
+    /// None: a full one.
+    buckets: Recent<TokenBucket>,
     /// The last blob of peers that are out of tokens.
     pending: BTreeMap<PublicKey, Arc<[u8]>>,
-    warned_at: BTreeMap<PublicKey, Time>,
+    warned_at: Recent<Time>,
     /// When a peer that went last caused a write without a token.
-    tokenless_at: BTreeMap<PublicKey, Time>,
+    tokenless_at: Recent<Time>,
     /// Peers with an open channel; none while no node has reported.
     funded: Option<BTreeSet<PublicKey>>,
     height: Option<u32>,
@@ -80,10 +81,10 @@ impl Storer {
         Storer {
             policy,
             slots,
-            buckets: BTreeMap::new(),
+            buckets: Recent::new(),
             pending: BTreeMap::new(),
-            warned_at: BTreeMap::new(),
-            tokenless_at: BTreeMap::new(),
+            warned_at: Recent::new(),
+            tokenless_at: Recent::new(),
             funded: None,
             height: None,
         }
@@ -103,11 +104,10 @@ impl Storer {
             self.refuse(now, peer, reason, out);
             return;
         }
-        let bucket = self
-            .buckets
-            .entry(peer)
-            .or_insert_with(|| TokenBucket::full(now));
-        if bucket.take(now) {
+        if blob.is_empty() && self.is_unknown_guest(&peer) {
+            return;
+        }
+        if self.take_token(now, peer) {
             self.pending.remove(&peer);
             self.write(peer, blob, out);
             return;
@@ -144,17 +144,8 @@ impl Storer {
             return;
         }
         let bucket = self.buckets.get_mut(peer);
-        if bucket.is_none_or(|bucket| bucket.take(now)) {
-            self.write_pending(peer, out);
-            return;
-        }
-        self.tokenless_at.retain(|_, at| {
-            // The clock may have been set back.
-            *at = (*at).min(now);
-            now.since(*at) < TOKENLESS_INTERVAL
-        });
-        if let Entry::Vacant(entry) = self.tokenless_at.entry(*peer) {
-            entry.insert(now);
+        let has_token = bucket.is_none_or(|bucket| bucket.take(now));
+        if has_token || first_within(TOKENLESS_INTERVAL, now, *peer, &mut self.tokenless_at) {
             self.write_pending(peer, out);
         }
     }
@@ -268,11 +259,33 @@ impl Storer {
         }
     }
 
+    /// Whether nothing can be kept for the peer but what it sends now, so that to empty its slot says
+    /// nothing: it must cost nothing either.
+    fn is_unknown_guest(&self, peer: &PublicKey) -> bool {
+        let has_any = self.slots.contains_key(peer) || self.pending.contains_key(peer);
+        !has_any && !self.may_have_a_channel(peer)
+    }
+
+    fn may_have_a_channel(&self, peer: &PublicKey) -> bool {
+        self.funded.as_ref().is_none_or(|f| f.contains(peer))
+    }
+
+    fn take_token(&mut self, now: Time, peer: PublicKey) -> bool {
+        if let Some(bucket) = self.buckets.get_mut(&peer) {
+            return bucket.take(now);
+        }
+        let pending = &self.pending;
+        // What waits is woken by its bucket.
+        let has_news = |peer: &PublicKey, bucket: &mut TokenBucket| {
+            pending.contains_key(peer) || !bucket.is_full(now)
+        };
+        self.buckets
+            .insert(peer, TokenBucket::full(now), has_news)
+            .take(now)
+    }
+
     fn refuse(&mut self, now: Time, peer: PublicKey, reason: &str, out: &mut Vec<Action>) {
-        self.warned_at
-            .retain(|_, at| now.since(*at) < WARNING_INTERVAL);
-        if let Entry::Vacant(entry) = self.warned_at.entry(peer) {
-            entry.insert(now);
+        if first_within(WARNING_INTERVAL, now, peer, &mut self.warned_at) {
             out.push(Action::Warn {
                 peer,
                 text: reason.to_owned(),
@@ -287,8 +300,7 @@ impl Storer {
     }
 
     fn write(&mut self, peer: PublicKey, blob: Arc<[u8]>, out: &mut Vec<Action>) {
-        let may_have_a_channel = self.funded.as_ref().is_none_or(|f| f.contains(&peer));
-        if blob.is_empty() && !may_have_a_channel {
+        if blob.is_empty() && !self.may_have_a_channel(&peer) {
             self.slots.remove(&peer);
             out.push(Action::Persist(Record::SlotExpired(peer)));
             return;
@@ -297,4 +309,18 @@ impl Storer {
         self.slots.entry(peer).or_default().len = blob.len();
         out.push(Action::Persist(Record::Slot { peer, blob }));
     }
+}
+
+/// Whether the peer has not been here for so long. If so, it has been now.
+fn first_within(span: Duration, now: Time, peer: PublicKey, seen: &mut Recent<Time>) -> bool {
+    let is_recent = |_: &PublicKey, at: &mut Time| {
+        // The clock may have been set back.
+        *at = (*at).min(now);
+        now.since(*at) < span
+    };
+    if seen.get_mut(&peer).is_some_and(|at| is_recent(&peer, at)) {
+        return false;
+    }
+    seen.insert(peer, now, is_recent);
+    true
 }
