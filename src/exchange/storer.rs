@@ -232,14 +232,7 @@ impl Storer {
         if !self.is_guest(peer) {
             return Err("peer_storage is kept for peers with a channel only");
         }
-        let others = self.slots.iter().filter(|(other, _)| {
-            *other != peer
-                && self
-                    .funded
-                    .as_ref()
-                    .is_none_or(|funded| !funded.contains(*other))
-        });
-        let (count, bytes) = others.fold((0, 0), |(n, sum), (_, slot)| (n + 1, sum + slot.len));
+        let (count, bytes) = self.other_guests(peer);
         if len > self.policy.guest_blob_bytes {
             Err("peer_storage is too large for a peer without a channel")
         } else if count >= self.policy.guest_count {
@@ -249,6 +242,20 @@ impl Storer {
         } else {
             Ok(())
         }
+    }
+
+    /// How many others without a channel have something here, and how many bytes that is: what is kept
+    /// or what waits to be, whichever is more.
+    fn other_guests(&self, peer: &PublicKey) -> (usize, usize) {
+        let is_funded = |other: &PublicKey| self.funded.as_ref().is_some_and(|f| f.contains(other));
+        let waiting = |other: &PublicKey| self.pending.get(other).map_or(0, |blob| blob.len());
+        let kept = self.slots.iter();
+        let kept = kept.map(|(other, slot)| (other, slot.len.max(waiting(other))));
+        let new = self.pending.iter();
+        let new = new.filter(|(other, _)| !self.slots.contains_key(other));
+        let all = kept.chain(new.map(|(other, blob)| (other, blob.len())));
+        all.filter(|(other, _)| *other != peer && !is_funded(other))
+            .fold((0, 0), |(n, sum), (_, len)| (n + 1, sum + len))
     }
 
     fn is_guest(&self, peer: &PublicKey) -> bool {
