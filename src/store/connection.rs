@@ -114,7 +114,13 @@ pub(super) fn make_reader(connection: &Connection) -> Result<(), StoreError> {
 }
 
 fn use_log(connection: &Connection) -> Result<(), StoreError> {
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    // To the end: SQLite names the new mode first, and writes it afterwards.
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
     if mode != "wal" {
         return Err(StoreError::Io(
             "this file system allows no write-ahead log".to_owned(),
