@@ -30,13 +30,14 @@ pub fn move_aside(dir: &Path) -> Result<PathBuf, StoreError> {
         ));
     }
     let to = with_companions(&free_name(dir, present[0])?);
-    // The database first: one that stood without its log, even for a moment, would be an older one.
+    // The database first, and durably: one that stood without its log, even for a moment, would be an
+    // older one.
     for ((from, to), present) in from.iter().zip(&to).zip(present) {
         if present {
             std::fs::rename(from, to)?;
+            sync_directory(dir)?;
         }
     }
-    sync_directory(dir)?;
     let [database, ..] = to;
     log::warn!("store: a database was moved aside");
     Ok(database)
