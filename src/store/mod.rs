@@ -150,6 +150,9 @@ impl Store {
     /// transaction. `done` is called on the writer thread when the records are on the disk, or with
     /// the error; callbacks come in the order of submission. After [`close`](Store::close) it is
     /// called at once, on the calling thread, with [`StoreError::Closed`].
+    ///
+    /// After an error nothing of the submission is there, and it can be made again. Where its last sync
+    /// failed and the process ends before anything else is written, it may be there in the next life.
     pub fn submit(
         &self,
         records: Vec<Record>,
