@@ -7,7 +7,10 @@ mod backups;
 mod consent;
 mod documented;
 mod input;
+mod kills;
 mod program;
+#[path = "../../../tests/simulation/random.rs"]
+mod random;
 mod recover;
 #[allow(dead_code)]
 #[path = "../../../tests/recovery/stage.rs"]
@@ -16,3 +19,5 @@ mod storer;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 mod terminal;
+#[path = "../../../tests/durability/times.rs"]
+mod times;
