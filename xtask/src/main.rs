@@ -3,6 +3,7 @@
 mod android;
 mod bindings;
 mod build;
+mod crash;
 mod deny;
 mod fuzz;
 mod kotlin;
@@ -23,6 +24,7 @@ cargo xtask ldk-node                        ...those with a real ldk-node, which
 cargo xtask kotlin                          ...those of android/, on the JVM with the real library
 cargo xtask swift                           ...those of ios/, where need be with a Swift of its own
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
+cargo xtask crash [--times N]               N (1000) power cuts and kills of each kind, and no blob or generation lost
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
 cargo xtask deny                            licences, sources and known flaws of all dependencies
@@ -51,6 +53,7 @@ fn dispatch(args: &[String]) -> Outcome {
         "kotlin" if rest.is_empty() => kotlin::kotlin(Build::Alone),
         "swift" if rest.is_empty() => swift::swift(Build::Alone),
         "android" => android::android(&android::Options::parse(rest)?),
+        "crash" => crash::crash(&crash::Options::parse(rest)?),
         "fuzz" => fuzz::fuzz(&fuzz::Options::parse(rest)?),
         "bindings" => {
             let made = bindings::bindings(&bindings::Options::parse(rest)?, Build::Alone)?;
