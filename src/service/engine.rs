@@ -140,8 +140,8 @@ impl Engine {
 
     fn kept_for(&self, peer: PublicKey, pending: Option<Arc<[u8]>>) -> Option<Vec<u8>> {
         let unsaved = || lock(&self.desk).unsaved.get(&peer).cloned();
-        let blob = match pending.or_else(unsaved) {
-            Some(blob) => blob.to_vec(),
+        let blob = match pending.map(Some).or_else(unsaved) {
+            Some(blob) => blob?.to_vec(),
             None => match self.store.slot(&peer) {
                 Ok(blob) => blob?,
                 Err(error) => {

@@ -17,8 +17,9 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Desk {
     pub jobs: VecDeque<Job>,
-    /// Blobs kept for peers that are in `jobs` or being written.
-    pub unsaved: BTreeMap<PublicKey, Arc<[u8]>>,
+    /// What `jobs`, and what is being written, come to for peers: the blob that is kept, or that none
+    /// is any more.
+    pub unsaved: BTreeMap<PublicKey, Option<Arc<[u8]>>>,
     pub wallet_is_dirty: bool,
     /// The exchange wants the monitors.
     pub wants_monitors: bool,
@@ -55,10 +56,8 @@ impl Desk {
     }
 
     pub fn put(&mut self, job: Job) {
-        for record in &job.records {
-            if let Record::Slot { peer, blob } = record {
-                self.unsaved.insert(*peer, blob.clone());
-            }
+        for (peer, blob) in job.records.iter().filter_map(slot) {
+            self.unsaved.insert(*peer, blob.cloned());
         }
         self.jobs.push_back(job);
     }
@@ -82,12 +81,14 @@ impl Desk {
     pub fn written(&mut self, jobs: &[Job]) {
         self.failure = None;
         self.retry_at = None;
-        for record in jobs.iter().flat_map(|job| &job.records) {
-            let Record::Slot { peer, blob } = record else {
-                continue;
+        let records = jobs.iter().flat_map(|job| &job.records);
+        for (peer, blob) in records.filter_map(slot) {
+            let is_newest = match (self.unsaved.get(peer), blob) {
+                (Some(Some(newest)), Some(blob)) => Arc::ptr_eq(newest, blob),
+                (Some(None), None) => true,
+                _ => false,
             };
-            let newest = self.unsaved.get(peer);
-            if newest.is_some_and(|newest| Arc::ptr_eq(newest, blob)) {
+            if is_newest {
                 self.unsaved.remove(peer);
             }
         }
@@ -109,5 +110,49 @@ impl Desk {
             self.jobs.push_front(job);
         }
         keep_last_blobs(&mut self.jobs);
+    }
+}
+
+/// What a record makes of what is kept for a peer; none: nothing is, any more.
+fn slot(record: &Record) -> Option<(&PublicKey, Option<&Arc<[u8]>>)> {
+    match record {
+        Record::Slot { peer, blob } => Some((peer, Some(blob))),
+        Record::SlotExpired(peer) => Some((peer, None)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+
+    use super::*;
+
+    fn job(record: Record) -> Job {
+        Job {
+            records: vec![record],
+            then: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_ends_a_slot_counts_before_it_is_written() {
+        let secret = SecretKey::from_slice(&[1; 32]).unwrap();
+        let peer = PublicKey::from_secret_key(&Secp256k1::new(), &secret);
+        let blob: Arc<[u8]> = Arc::from([7; 100]);
+        let kept = job(Record::Slot {
+            peer,
+            blob: blob.clone(),
+        });
+        let (kept_again, over) = (job(kept.records[0].clone()), job(Record::SlotExpired(peer)));
+        let mut desk = Desk::default();
+        desk.put(kept);
+        assert_eq!(desk.unsaved.get(&peer), Some(&Some(blob)));
+        desk.put(job(over.records[0].clone()));
+        assert_eq!(desk.unsaved.get(&peer), Some(&None), "nothing is kept");
+        desk.written(&[kept_again]);
+        assert_eq!(desk.unsaved.get(&peer), Some(&None), "still nothing");
+        desk.written(&[over]);
+        assert!(desk.unsaved.is_empty(), "the database says so by now");
     }
 }
