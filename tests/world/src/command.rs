@@ -51,6 +51,9 @@ pub enum Command {
     PeerKill {
         peer: String,
     },
+    PeerSecret {
+        peer: String,
+    },
     Misbehave {
         peer: String,
         how: Misbehaviour,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::Network;
 use ldk_peer_storage::exchange::Record;
 use ldk_peer_storage::store::{Owner, Store};
@@ -67,6 +67,11 @@ impl Peer {
             Running::Ours(wallet) => drop(wallet.stop()),
             Running::Stock(node) => node.stop(),
         }
+    }
+
+    /// What it proves its node id with (BOLT #8): whoever has it can answer in its place.
+    pub fn node_secret(&self) -> SecretKey {
+        crate::support::keys(&self.config.node).get_node_secret_key()
     }
 
     /// Does this to the backup that it keeps for `owner`. Restarts it: whoever was connected is not

@@ -153,6 +153,10 @@ impl Stage {
                 let storer = self.storers.get_mut(&peer);
                 storer.expect("only a storer has a process").kill();
             }
+            Command::PeerSecret { peer } => {
+                let secret = self.peer(&peer).node_secret();
+                return json!({ "secret": secret.secret_bytes().to_lower_hex_string() });
+            }
             Command::Misbehave { peer, how } => {
                 let owner = self.host.id;
                 self.peer_mut(&peer).misbehave(owner, how);
