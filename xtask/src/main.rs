@@ -6,6 +6,7 @@ mod build;
 mod crash;
 mod deny;
 mod fuzz;
+mod interop;
 mod kotlin;
 mod ldk_node;
 mod native;
@@ -23,6 +24,7 @@ cargo xtask test [--full]                   all tests in Rust, and Bitcoin Core'
 cargo xtask ldk-node                        ...those with a real ldk-node, which take long to build
 cargo xtask kotlin                          ...those of android/, on the JVM with the real library
 cargo xtask swift                           ...those of ios/, where need be with a Swift of its own
+cargo xtask interop                         of the first, those against Core Lightning's own Python code alone
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask crash [--times N]               N (1000) power cuts and kills of each kind, and no blob or generation lost
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
@@ -50,6 +52,7 @@ fn dispatch(args: &[String]) -> Outcome {
         "test" if rest.is_empty() => test::test(false),
         "test" if rest == ["--full"] => test::test(true),
         "ldk-node" if rest.is_empty() => ldk_node::test(None),
+        "interop" if rest.is_empty() => interop::interop(Build::Alone),
         "kotlin" if rest.is_empty() => kotlin::kotlin(Build::Alone),
         "swift" if rest.is_empty() => swift::swift(Build::Alone),
         "android" => android::android(&android::Options::parse(rest)?),

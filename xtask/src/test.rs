@@ -1,4 +1,5 @@
-//! `cargo xtask test`: the tests in Rust, and Bitcoin Core's judgement of their chains.
+//! `cargo xtask test`: the tests in Rust, those against Core Lightning's Python code, and Bitcoin Core's judgement
+//! of all their chains.
 
 use std::env;
 use std::fs;
@@ -6,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::build::Build;
+use crate::interop;
 use crate::kotlin;
 use crate::ldk_node;
 use crate::native;
@@ -38,10 +40,12 @@ pub fn test(full: bool) -> Outcome {
             .env("RUST_TEST_THREADS", TEST_THREADS))
     })?;
 
+    // What they start writes its chains too.
+    env::set_var("TESTKIT_CHAINS", &chains);
+    interop::interop(Build::WithAllTests)?;
+
     if full {
         ldk_node::test(Some(&chains))?;
-        // What they start writes its chains too.
-        env::set_var("TESTKIT_CHAINS", &chains);
         kotlin::kotlin(Build::WithAllTests)?;
         swift::swift(Build::WithAllTests)?;
     }
