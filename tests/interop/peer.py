@@ -1,5 +1,6 @@
 """One end of a Lightning connection: Core Lightning's own BOLT #8 code over a real socket."""
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -64,16 +65,22 @@ class Listener:
         self.socket.listen()
         self.port = self.socket.getsockname()[1]
 
-    def accept(self, features=bolt.FEATURES, patience=PATIENCE):
-        """The next connection up to both `init`s."""
-        self.socket.settimeout(patience)
-        stream, _ = self.socket.accept()
-        self.case.addCleanup(stream.close)
-        stream.settimeout(PATIENCE)
-        peer = Peer(self.node, stream, None)
-        peer.their_init = peer.receive()
-        peer.send(bolt.init(features))
-        return peer
+    def accept(self, features=bolt.FEATURES):
+        """The next connection up to both `init`s. Who has given up meanwhile is passed over."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            self.socket.settimeout(PATIENCE)
+            stream, _ = self.socket.accept()
+            self.case.addCleanup(stream.close)
+            stream.settimeout(PATIENCE)
+            try:
+                peer = Peer(self.node, stream, None)
+                peer.their_init = peer.receive()
+                peer.send(bolt.init(features))
+                return peer
+            except HungUp:
+                if time.monotonic() > end:
+                    raise
 
     def nobody_has_dialled(self):
         """Whether no connection waits to be accepted."""
@@ -95,8 +102,10 @@ class Peer:
         self.their_init = None
 
     def send(self, *messages):
-        for whole in messages:
-            self.wire.send_message(whole)
+        """Sends these in one go: whoever reads the first has the others by then."""
+        with self.stream.in_one_go():
+            for whole in messages:
+                self.wire.send_message(whole)
 
     def send_if_there(self, *messages):
         """The same to whoever may have hung up."""
@@ -157,6 +166,7 @@ class Stream:
     def __init__(self, stream):
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = stream
+        self.held = None
 
     def recv(self, count):
         data = b""
@@ -171,10 +181,20 @@ class Stream:
         return data
 
     def send(self, data):
+        if self.held is not None:
+            self.held += data
+            return
         try:
             self.stream.sendall(data)
         except ConnectionError as error:
             raise HungUp from error
+
+    @contextlib.contextmanager
+    def in_one_go(self):
+        self.held = b""
+        yield
+        data, self.held = self.held, None
+        self.send(data)
 
     def end(self):
         try:

@@ -76,7 +76,7 @@ class Recovery(unittest.TestCase):
         rest = peer.rest()
         stayed = time.monotonic() - time_of_last_136 - after_rest
         self.assertGreaterEqual(after_rest, REST)
-        self.assertGreaterEqual(stayed, STAY - 0.1)
+        self.assertGreaterEqual(stayed, STAY / 2, "both clocks are those of a busy machine")
         return [first, *rest]
 
     def test_a_peer_is_asked_by_an_error_alone_then_by_a_bogus_136_alone_and_so_on_with_pauses(self):

@@ -138,7 +138,7 @@ class Retrieve(unittest.TestCase):
 
     def test_who_says_nothing_and_who_has_nothing_are_told_apart(self):
         silent, empty = Storer(self, "silent"), Storer(self, "empty")
-        retrieve = self.owner.retrieve(self.storer, silent, empty, budget=4)
+        retrieve = self.owner.retrieve(self.storer, silent, empty, budget=8)
         quiet = silent.accept()
         self.storer.give(self.blob, [self.channel])
         peer = empty.accept()
