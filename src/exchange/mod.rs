@@ -247,11 +247,6 @@ impl Exchange {
         } else if connection.pushed_at.is_some() {
             self.undelivered.remove(peer);
         }
-        if !self.storers.contains_key(peer) {
-            // A stranger that returned something unreadable. Nothing of ours is there.
-            self.health.remove(peer);
-            self.contradicted.remove(peer);
-        }
     }
 
     // ---- the reestablish gate ---------------------------------------------------------------
