@@ -145,7 +145,7 @@ fn lines(child: &mut Child) -> Receiver<(Instant, String)> {
 
 #[test]
 fn what_was_accepted_survives_kill_9_at_any_moment() {
-    let kills = times(20);
+    let kills = times(50);
     let mut lives = Lives::new(first_seed());
     for _ in 0..kills {
         // Every fourth while it starts.
@@ -159,7 +159,7 @@ fn what_was_accepted_survives_kill_9_at_any_moment() {
 
 #[test]
 fn what_was_accepted_survives_kill_9_at_each_write() {
-    let kills = times(20);
+    let kills = times(50);
     let mut lives = Lives::new(first_seed());
     for kill in 0..kills {
         // The first writes make the directory, those of later lives open it.

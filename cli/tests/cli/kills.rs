@@ -83,7 +83,7 @@ impl Peer {
 
 #[test]
 fn a_storer_killed_at_any_moment_under_load_returns_all_that_it_has_accepted() {
-    let kills = times(12);
+    let kills = times(30);
     let seed = first_seed();
     let mut random = Random::new(seed);
     let home = tempfile::tempdir().unwrap();
