@@ -9,6 +9,7 @@ mod documented;
 mod input;
 mod kills;
 mod program;
+#[allow(dead_code)]
 #[path = "../../../tests/simulation/random.rs"]
 mod random;
 mod recover;
