@@ -34,7 +34,7 @@ pub fn crash(options: &Options) -> Outcome {
         command
             .args(["test", "--package", package])
             .args(["--features", EVERY_FEATURE])
-            .args(targets.iter().flat_map(|target| ["--test", target]))
+            .args(targets.iter().flat_map(|target| ["--test", *target]))
             .arg("--")
             .args(filter)
             .arg("--nocapture")

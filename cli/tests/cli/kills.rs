@@ -104,7 +104,8 @@ fn a_storer_killed_at_any_moment_under_load_returns_all_that_it_has_accepted() {
         }
         // Every third dies at a step: as soon as so much was taken.
         let enough = (life % 3 == 0).then(|| 1 + life as usize % 18);
-        let kill_at = Instant::now() + Duration::from_millis(random.between(0, 300));
+        let start = Instant::now();
+        let kill_at = start + Duration::from_millis(random.between(0, 300));
         let marks: Vec<_> = peers.iter().map(|peer| peer.raw.wire().mark()).collect();
         let first: Vec<_> = peers.iter().map(|peer| peer.sent + 1).collect();
         for _ in 0..BLOBS {
@@ -132,6 +133,7 @@ fn a_storer_killed_at_any_moment_under_load_returns_all_that_it_has_accepted() {
             if over {
                 break;
             }
+            assert!(start.elapsed() < DEADLINE, "it takes nothing off the wire");
             std::thread::sleep(Duration::from_millis(1));
         }
         let killed_at = Instant::now();
