@@ -349,7 +349,7 @@ fn a_disk_fails_under_a_node(fault: Fault, first: u64, told: &AtomicUsize) {
         let mut later = Node::start(copy.path(), &around, &world).unwrap();
         later.assert_kept(&durable, &mut world.clone());
         later.assert_goes_on(&mut random, &mut world.clone());
-        later.close();
+        later.close(&mut world.clone());
     }
 
     disk.heal();
@@ -360,10 +360,10 @@ fn a_disk_fails_under_a_node(fault: Fault, first: u64, told: &AtomicUsize) {
     node.assert_kept(&world.offered.clone(), &mut world);
     node.assert_goes_on(&mut random, &mut world);
     node.assert_no_alarm();
-    assert!(node.close());
+    assert!(node.close(&mut world));
     let mut node = Node::start(dir.path(), &around, &world).unwrap();
     node.assert_kept(&world.offered.clone(), &mut world);
-    assert!(node.close());
+    assert!(node.close(&mut world));
     assert_eq!(integrity_check(dir.path()), "ok");
 }
 

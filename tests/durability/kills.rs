@@ -108,7 +108,7 @@ impl Lives {
         node.assert_kept(durable, &mut self.world);
         node.assert_goes_on(&mut self.random, &mut self.world);
         node.assert_no_alarm();
-        assert!(node.close());
+        assert!(node.close(&mut self.world));
         assert_eq!(integrity_check(&dir), "ok");
     }
 

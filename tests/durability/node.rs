@@ -343,7 +343,17 @@ impl Node {
         world.assert_no_generation_was_used_twice();
     }
 
-    pub fn close(self) -> bool {
+    /// Ends in order. Whether all was written, and has left.
+    pub fn close(mut self, world: &mut World) -> bool {
+        // What is pushed at the end has to be taken, or the end waits for it.
+        let end = Instant::now() + LONG;
+        while Instant::now() < end {
+            let report = self.storage.on_background(Duration::from_millis(20));
+            self.sends(world);
+            if report.complete {
+                break;
+            }
+        }
         self.storage.close(LONG).complete
     }
 }

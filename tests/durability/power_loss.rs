@@ -65,7 +65,7 @@ pub fn live(random: &mut Random, dir: &Path, faults: bool) -> Life {
         }
         if event % 50 == 49 {
             // In order, so that logs are emptied and made anew as well.
-            let complete = node.flush(&mut world, LONG) && node.close();
+            let complete = node.flush(&mut world, LONG) && node.close(&mut world);
             assert!(complete, "it does not end in order");
             node = Node::start(dir, &around, &world).unwrap();
         }
@@ -105,7 +105,7 @@ impl Life {
         node.time_passes(std::time::Duration::from_secs(61));
         assert!(node.flush(&mut world, LONG));
         node.assert_kept(&world.offered.clone(), &mut world);
-        assert!(node.close());
+        assert!(node.close(&mut world));
         assert_eq!(integrity_check(dir), "ok");
     }
 
