@@ -42,9 +42,10 @@ final class GuideRunTests: XCTestCase, @unchecked Sendable { // Each test has an
         let phone = try phone(with: wallet) { try await $0.declareNew() }
         try await phone.becomesActive()
         phone.app.goesToBackground()
+        try await eventually("at rest") { phone.app.backgroundTasks == 0 }
+        // Nobody would stop it any more.
         try? await wallet.startNode(XCTUnwrap(phone.wallet), Screen())
         XCTAssertFalse(wallet.node.isRunning.now)
-        try await eventually("at rest") { phone.app.backgroundTasks == 0 }
     }
 
     @MainActor
