@@ -122,9 +122,12 @@ class Peer:
             wire.sn += 1
 
     def receive(self):
-        """The next message that is no ping. Pings are answered."""
+        """The next message that is no ping. Pings are answered, and are no reason to wait on."""
+        end = time.monotonic() + PATIENCE
         while True:
             whole = bolt.Whole(self.wire.read_message())
+            if time.monotonic() > end:
+                raise TimeoutError("nothing but pings")
             if bolt.number(whole) != bolt.PING:
                 return whole
             asked = bolt.fields(whole)["num_pong_bytes"]
