@@ -34,6 +34,28 @@ fn the_last_one_sent_is_verified() {
 }
 
 #[test]
+fn what_comes_back_on_the_connection_on_which_it_was_first_sent_proves_nothing() {
+    let mut w = wallet();
+    w.connect(1).returns_nothing(1);
+    assert_eq!(w.pushed().len(), 1);
+    let newest = w.snapshot();
+    w.returns(1, &newest, Tier::Full);
+    assert_eq!(w.health(1), Health::Sent);
+    assert!(!w.exchange.progress(&w.peer(1).node_id).unwrap().verified);
+    assert_eq!(w.exchange.status().verified_by, 0);
+    w.pass(MINUTE).disconnect(1).connect(1);
+    w.returns(1, &newest, Tier::Full);
+    assert_eq!(w.health(1), Health::Verified);
+    assert!(w.exchange.progress(&w.peer(1).node_id).unwrap().verified);
+
+    // A peer that speaks of its channels first has it from before, though it was sent it again.
+    w.pass(MINUTE).disconnect(1).connect(1).returns_nothing(1);
+    assert_eq!(w.pushed().len(), 1);
+    w.returns(1, &newest, Tier::Full);
+    assert_eq!(w.health(1), Health::Verified);
+}
+
+#[test]
 fn one_sent_within_ten_minutes_may_lag() {
     let mut w = wallet();
     w.connect(1).returns_nothing(1);

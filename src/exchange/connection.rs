@@ -49,6 +49,9 @@ pub(super) struct Connection {
     pub pushed: bool,
     /// When something was last pushed on this connection.
     pub pushed_at: Option<Time>,
+    /// The newest that was pushed on this connection and never before: that it comes back on it proves
+    /// nothing.
+    pub first_pushed: Option<Revision>,
     /// A blob of more than 1024 bytes was pushed on this connection.
     pub pushed_large: bool,
     /// A channel with this peer was known when it connected, so its 9 or 136 must come.
@@ -80,6 +83,7 @@ impl Connection {
             unknown_channels: BTreeSet::new(),
             pushed: false,
             pushed_at: None,
+            first_pushed: None,
             pushed_large: false,
             channel_known,
             connected_at: now,

@@ -140,6 +140,10 @@ impl Exchange {
         let largest = blobs
             .iter()
             .fold(Tier::Essential, |t, (tier, _)| t.max(*tier));
+        let sent_before = storer.sent.map(|sent| sent.revision);
+        if sent_before < Some(current.revision()) {
+            connection.first_pushed = Some(current.revision());
+        }
         storer.settled = storer.settled(now);
         if !current.fits_small && largest == Tier::Full {
             connection.pushed_large = true;

@@ -178,8 +178,10 @@ impl Exchange {
         }
         let storer = self.storers.entry(peer).or_default();
         let outcome = compare(now, &contents, own, storer);
+        let mut first_pushed = None;
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.returned = Some((revision, contents.tier));
+            first_pushed = connection.first_pushed;
             storer.features = connection.features.hash;
         }
         storer.missing_returns = 0;
@@ -189,6 +191,8 @@ impl Exchange {
         self.learn_capacity(now, peer, blob.len(), contents.tier, large_was_there);
         self.check_live_state(now, peer, &contents);
         match outcome {
+            // It may never have got further than to the connection.
+            Outcome::Verified if first_pushed == Some(revision) => {}
             Outcome::Verified => {
                 if let Some(connection) = self.connections.get_mut(&peer) {
                     connection.returned_latest = true;
