@@ -73,7 +73,8 @@ impl Visitor {
         let _place = place.await.ok_or(NotReached::OutOfTime)?;
         let claim = self.claim(peer.node_id, budget.work_ends).await?;
         let mut visit = self.insist(&claim, peer, budget).await?;
-        if work.verify && !visit.verified && visit.delivered {
+        let was_sent = visit.sent.is_some() && visit.delivered;
+        if work.verify && !visit.verified && was_sent {
             if let Ok(second) = self.insist(&claim, peer, budget).await {
                 visit.verified = second.verified;
                 visit.sent = second.sent.or(visit.sent);
