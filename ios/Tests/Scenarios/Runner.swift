@@ -88,7 +88,7 @@ extension Runner {
     }
 
     private func repeats(_ step: JSON, until: JSON) async throws {
-        let end = Date(timeIntervalSinceNow: 120)
+        let end = Date(timeIntervalSinceNow: 300)
         while true {
             let answer = try await answer(to: step)
             if answer.has(until) { return try check(answer, of: step) }

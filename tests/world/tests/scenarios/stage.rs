@@ -14,7 +14,7 @@ use crate::step::{misfit, Scenario, Step};
 use crate::world::World;
 
 /// How long a step is tried again.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that a scenario takes place on. Devices are let go of before the world ends.

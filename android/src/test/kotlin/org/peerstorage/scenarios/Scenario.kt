@@ -111,7 +111,7 @@ class Play(private val directory: File, private val device: (File) -> Device) {
         step["until"]?.let { until ->
             val begun = TimeSource.Monotonic.markNow()
             while (!fits(until, told)) {
-                check(begun.elapsedNow() < 120.seconds) { "in the end told $told" }
+                check(begun.elapsedNow() < 300.seconds) { "in the end told $told" }
                 step["between"]?.let { carryOut(it.jsonObject) }
                 delay(50)
                 told = carryOut(step)
