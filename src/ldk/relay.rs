@@ -411,13 +411,25 @@ impl MessageRelay {
     /// rule 6); the same as [`GuardedBroadcaster`](super::GuardedBroadcaster) judges. If not, do nothing:
     /// what it holds of a force close LDK offers again by itself. Safe to call with LDK's locks held.
     pub fn may_publish(&self, transactions: &[Vec<u8>]) -> Result<bool, RelayError> {
-        let mut package = Vec::new();
-        for bytes in transactions {
-            let tx: Transaction = deserialize(bytes).map_err(|_| RelayError::Transaction)?;
-            package.push(tx);
-        }
-        Ok(!spends_what_is_held(&self.engine, package.iter()))
+        may_publish(&self.engine, transactions)
     }
+}
+
+impl PeerStorage {
+    /// As [`MessageRelay::may_publish`], for a relay of an earlier opening: it knows nothing of the alarms that were
+    /// raised since.
+    pub fn may_publish(&self, transactions: &[Vec<u8>]) -> Result<bool, RelayError> {
+        may_publish(self.engine(), transactions)
+    }
+}
+
+fn may_publish(engine: &Engine, transactions: &[Vec<u8>]) -> Result<bool, RelayError> {
+    let mut package = Vec::new();
+    for bytes in transactions {
+        let tx: Transaction = deserialize(bytes).map_err(|_| RelayError::Transaction)?;
+        package.push(tx);
+    }
+    Ok(!spends_what_is_held(engine, package.iter()))
 }
 
 /// What the node wants, before the decorator has heard of it.

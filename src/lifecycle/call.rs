@@ -40,6 +40,14 @@ impl Deadline {
         Deadline::new(now, Duration::ZERO)
     }
 
+    pub fn min(self, other: Deadline) -> Deadline {
+        Deadline {
+            work_until: self.work_until.min(other.work_until),
+            cut_at: self.cut_at.min(other.cut_at),
+            over: self.over.min(other.over),
+        }
+    }
+
     fn max(self, other: Deadline) -> Deadline {
         Deadline {
             work_until: self.work_until.max(other.work_until),

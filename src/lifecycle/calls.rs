@@ -10,7 +10,8 @@ use super::shared::{OpenStorage, Shared};
 use super::state::{Place, State};
 use super::visit::Visit;
 use super::{
-    BackgroundReport, NodeStart, PassReport, ShutdownReport, Status, Unavailable, WhyUnknown,
+    BackgroundReport, Lifecycle, NodeStart, PassReport, ShutdownReport, Status, Unavailable,
+    WhyUnknown,
 };
 use crate::backup::PeerRecord;
 use crate::exchange::Time;
@@ -21,26 +22,26 @@ use crate::session::{RestoreOutcome, Session, SessionReport, Work};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A call under way: as long as it lasts, things may be open in background.
-struct Call<'a> {
-    shared: &'a Arc<Shared>,
+struct Call {
+    shared: Arc<Shared>,
     id: u64,
     deadline: Deadline,
 }
 
-impl<'a> Call<'a> {
+impl Call {
     /// `at_work`: it has something of its own to do, up to [`done`](Call::done).
     fn begin(
-        shared: &'a Arc<Shared>,
+        shared: &Arc<Shared>,
         budget: Duration,
         at_work: bool,
         change: impl FnOnce(&mut State, Time, Deadline),
-    ) -> Call<'a> {
+    ) -> Call {
         shared.change(|state, now| {
             let deadline = Deadline::new(now, budget);
             let id = state.calls.begin(deadline, at_work);
             change(state, now, deadline);
             Call {
-                shared,
+                shared: shared.clone(),
                 id,
                 deadline,
             }
@@ -57,7 +58,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     fn drop(&mut self) {
         let over = self.deadline.over;
         self.shared
@@ -65,24 +66,43 @@ impl Drop for Call<'_> {
     }
 }
 
-pub(super) fn on_background(shared: &Arc<Shared>, budget: Duration) -> BackgroundReport {
-    let call = Call::begin(shared, budget, false, |state, now, deadline| {
-        if budget.is_zero() {
-            state.calls.cut(deadline);
+/// The app was left, and the word is out: what is left to do is to wait. Made by
+/// [`begin_background`](Lifecycle::begin_background). Who drops it does not wait: then everything is
+/// closed now, unless another call has time left.
+#[must_use = "dropping it ends the time for what is due"]
+pub struct Leaving {
+    call: Call,
+    _life: Lifecycle,
+}
+
+impl Leaving {
+    pub(super) fn begin(life: &Lifecycle, budget: Duration) -> Leaving {
+        let shared = &life.shared;
+        let call = Call::begin(shared, budget, false, |state, now, deadline| {
+            if budget.is_zero() {
+                state.cut(deadline);
+            }
+            state.was_left(now, deadline, shared.linger);
+        });
+        Leaving {
+            call,
+            _life: life.clone(),
         }
-        state.was_left(now, deadline, shared.linger);
-    });
-    let suspended = shared.wait_for_rest(call.deadline);
-    let state = shared.state();
-    let report = BackgroundReport {
-        drained: state.drained && state.complete,
-        suspended,
-        visible_again: state.facts.visible,
-        obstacle: state.facts.obstacle(),
-        status: status_of(shared, &state),
-    };
-    drop(state);
-    report
+    }
+
+    /// Waits as [`on_background`](Lifecycle::on_background) does.
+    pub fn wait(self) -> BackgroundReport {
+        let shared = &self.call.shared;
+        let suspended = shared.wait_for_rest(self.call.deadline);
+        let state = shared.state();
+        BackgroundReport {
+            drained: state.drained && state.complete,
+            suspended,
+            visible_again: state.facts.visible,
+            obstacle: state.facts.obstacle(),
+            status: status_of(shared, &state),
+        }
+    }
 }
 
 pub(super) fn run_background_pass(shared: &Arc<Shared>, budget: Duration) -> PassReport {
@@ -218,7 +238,7 @@ pub(super) fn restore(
 
 pub(super) fn with_session<R>(
     shared: &Arc<Shared>,
-    run: impl FnOnce(&PeerStorage, &Session) -> R,
+    run: impl FnOnce(&OpenStorage, &Session) -> R,
 ) -> Result<R, Unavailable> {
     let storage = shared.storage()?;
     let visit = Visit::begin(shared, &storage, shared.now().after(PATIENCE))?;
@@ -233,30 +253,50 @@ pub(super) fn durably<R>(
     let result = run(&storage);
     let written = storage.engine().settle(PATIENCE);
     // At the end of a budget it is closed beneath us, and takes nothing any more.
-    let is_open = storage.is_in(&shared.state().place);
-    match storage.engine().failure() {
-        _ if !is_open => Err(Unavailable::Suspended),
-        Some(error) => Err(error.into()),
-        None if !written => Err(Unavailable::Failed(
-            "nothing was written in time".to_owned(),
-        )),
-        None => Ok(result),
+    let state = shared.state();
+    if !storage.is_in(&state.place) {
+        return Err(match state.is_shut_down() {
+            true => Unavailable::Closed,
+            false => Unavailable::Suspended,
+        });
+    }
+    drop(state);
+    match written {
+        true => Ok(result),
+        false => Err(Unavailable::NotDurable(storage.engine().failure())),
     }
 }
 
-pub(super) fn shutdown(shared: &Arc<Shared>, budget: Duration) -> ShutdownReport {
-    let call = Call::begin(shared, budget, false, |state, _, deadline| {
-        state.shut_down(deadline);
-    });
-    let closed = shared.wait_for_rest(call.deadline);
-    let state = shared.state();
-    let report = ShutdownReport {
-        drained: state.drained && state.complete,
-        closed,
-        status: status_of(shared, &state),
-    };
-    drop(state);
-    report
+/// The end, and the word is out: what is left to do is to wait. Made by
+/// [`begin_shutdown`](Lifecycle::begin_shutdown). Who drops it does not wait for what is due.
+#[must_use = "dropping it ends the time for what is due"]
+pub struct Ending {
+    call: Call,
+    _life: Lifecycle,
+}
+
+impl Ending {
+    pub(super) fn begin(life: &Lifecycle, budget: Duration) -> Ending {
+        let call = Call::begin(&life.shared, budget, false, |state, _, deadline| {
+            state.shut_down(deadline);
+        });
+        Ending {
+            call,
+            _life: life.clone(),
+        }
+    }
+
+    /// Waits as [`shutdown`](Lifecycle::shutdown) does.
+    pub fn wait(self) -> ShutdownReport {
+        let shared = &self.call.shared;
+        let closed = shared.wait_for_rest(self.call.deadline);
+        let state = shared.state();
+        ShutdownReport {
+            drained: state.drained && state.complete,
+            closed,
+            status: status_of(shared, &state),
+        }
+    }
 }
 
 /// Nobody is left who could call anything, or wait for what is due.

@@ -16,7 +16,8 @@ pub struct LifecycleConfig {
     /// The device has a network.
     pub network: bool,
     /// An app that was left and comes back within this time finds everything as it was: until then nothing is
-    /// closed, as far as the budget of [`on_background`](super::Lifecycle::on_background) goes.
+    /// closed, as far as the budget of [`on_background`](super::Lifecycle::on_background) goes. One that is opened
+    /// out of sight was not left: it comes to rest at once.
     pub linger: Duration,
     /// When peers are visited without being told to.
     pub sync: AutoSync,

@@ -58,6 +58,7 @@ use std::time::Duration;
 use lightning::sign::{EntropySource, NodeSigner};
 
 pub use bell::Subscription;
+pub use calls::{Ending, Leaving};
 pub use config::{AutoSync, LifecycleConfig};
 pub use facts::Obstacle;
 pub use hold::Hold;
@@ -168,9 +169,16 @@ impl Lifecycle {
     /// when nothing runs any more, or when the budget (and at most a second) is over, or when the app is
     /// visible again.
     ///
-    /// A budget of zero says that the system takes its time back: all calls under way end now.
+    /// A budget of zero says that the system takes its time back: all calls under way end now, a
+    /// [`shutdown`](Self::shutdown) too. After a shutdown there is nothing left but to wait for its end.
     pub fn on_background(&self, budget: Duration) -> BackgroundReport {
-        calls::on_background(&self.shared, budget)
+        self.begin_background(budget).wait()
+    }
+
+    /// The same in two steps: this says that the app was left, and returns at once; what it returns waits.
+    /// For callers that can wait only when a thread is free.
+    pub fn begin_background(&self, budget: Duration) -> Leaving {
+        Leaving::begin(self, budget)
     }
 
     /// Visits all peers, reads back, pushes what is due; then, where the app is not visible, closes
@@ -216,7 +224,7 @@ impl Lifecycle {
     /// background it is given up at the end of the budget.
     pub fn with_session<R>(
         &self,
-        run: impl FnOnce(&PeerStorage, &Session) -> R,
+        run: impl FnOnce(&OpenStorage, &Session) -> R,
     ) -> Result<R, Unavailable> {
         calls::with_session(&self.shared, run)
     }
@@ -224,16 +232,23 @@ impl Lifecycle {
     /// Runs something on the storage; what it has changed is durable on return.
     ///
     /// # Errors
-    /// [`Unavailable::Suspended`] or [`Unavailable::Storage`] also where it ran, but may not have become
-    /// durable before everything was closed: do it again later.
+    /// * [`Unavailable::NotDurable`] where it ran, and the disk is full or slow: it is in force, and durable
+    ///   as soon as the disk takes it.
+    /// * [`Unavailable::Suspended`] or [`Unavailable::Closed`] also where it ran, but may not have become
+    ///   durable before everything was closed: do it again later.
     pub fn durably<R>(&self, run: impl FnOnce(&PeerStorage) -> R) -> Result<R, Unavailable> {
         calls::durably(&self.shared, run)
     }
 
     /// Pushes what is due, and closes everything for good. Later calls get [`Unavailable::Closed`];
-    /// calling this again is no error.
+    /// calling this again is no error, and with a shorter budget ends it earlier.
     pub fn shutdown(&self, budget: Duration) -> ShutdownReport {
-        calls::shutdown(&self.shared, budget)
+        self.begin_shutdown(budget).wait()
+    }
+
+    /// The same in two steps: this says that it is the end, and returns at once; what it returns waits.
+    pub fn begin_shutdown(&self, budget: Duration) -> Ending {
+        Ending::begin(self, budget)
     }
 
     /// The storage, while it is open. Keep it for one thing to do, not longer: going to background
@@ -241,6 +256,11 @@ impl Lifecycle {
     /// the opening (some milliseconds).
     pub fn storage(&self) -> Result<OpenStorage, Unavailable> {
         self.shared.storage()
+    }
+
+    /// The same without waiting. None: nothing is open at this moment.
+    pub fn storage_now(&self) -> Option<OpenStorage> {
+        self.shared.peek()
     }
 
     /// Which opening of the storage this is: a number that rises. None: nothing is open. Whoever holds

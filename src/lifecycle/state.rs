@@ -202,13 +202,12 @@ impl State {
         self.schedule.wallet_changed(now, &self.sync);
     }
 
-    /// The app wants none of it any more. Only the first time counts.
+    /// The app wants none of it any more. Said again it can only be over earlier.
     pub fn shut_down(&mut self, deadline: Deadline) {
         if !self.is_shut_down() {
             self.drained &= matches!(self.place, Place::Closed);
-            self.facts.shut_down_at = Some(deadline.work_until);
-            self.ending = Some(deadline);
         }
+        self.end_by(deadline);
         self.facts.visible = false;
     }
 
@@ -232,6 +231,20 @@ impl State {
         let pause = before.unwrap_or(FIRST_PAUSE).min(LONGEST_PAUSE);
         self.next_try = error.may_pass().then(|| (pause, now.after(pause)));
         self.trouble = Some(error);
+    }
+
+    /// The system takes its time back: no call has any longer, and no end.
+    pub fn cut(&mut self, over: Deadline) {
+        self.calls.cut(over);
+        if self.is_shut_down() {
+            self.end_by(over);
+        }
+    }
+
+    fn end_by(&mut self, deadline: Deadline) {
+        let ending = self.ending.map_or(deadline, |ending| ending.min(deadline));
+        self.facts.shut_down_at = Some(ending.work_until);
+        self.ending = Some(ending);
     }
 
     /// Peers may be visited again, as far as this goes.

@@ -6,7 +6,7 @@ use crate::service::OpenError;
 use crate::session::SessionError;
 use crate::store::StoreError;
 
-/// Why something was not done. Nothing was lost by it.
+/// Why something was not done, or not to its end. Nothing was lost by it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The app is in background, and nothing is open. Again after
@@ -31,6 +31,11 @@ pub enum Unavailable {
     /// the app is visible with growing pauses.
     #[error(transparent)]
     Storage(#[from] StoreError),
+    /// It was done, and is in force, but it is not durable yet: the disk refuses it, or is slow (none). It
+    /// is written as soon as the disk takes it; if the process ends before that, it is as if it had not
+    /// been done.
+    #[error("not durable yet{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    NotDurable(Option<StoreError>),
     /// The system gave no thread, or the like. It is tried again as well.
     #[error("failed: {0}")]
     Failed(String),
@@ -56,6 +61,7 @@ impl Unavailable {
             Unavailable::Suspended
             | Unavailable::Busy
             | Unavailable::Obstacle(_)
+            | Unavailable::NotDurable(_)
             | Unavailable::Failed(_) => true,
         }
     }

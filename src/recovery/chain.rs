@@ -154,6 +154,15 @@ pub enum ChainError {
 }
 
 impl ChainError {
+    /// Whether the same question may be answered later, with nothing changed but time. If not, another
+    /// source is needed: this one is of the wrong network, cannot be trusted, or gives no whole answer.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ChainError::Unreachable(_) | ChainError::Rejected { .. } => true,
+            ChainError::Invalid(_) | ChainError::TooMany { .. } | ChainError::WrongChain => false,
+        }
+    }
+
     /// The longest text that an error made here holds, in characters.
     pub const MAX_TEXT: usize = 200;
 

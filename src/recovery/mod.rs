@@ -158,8 +158,7 @@ type Listener = Box<dyn FnMut(&RecoveryEvent) + Send>;
 /// with nothing changed, [`may_pass`](Self::may_pass) tells.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryError {
-    /// The chain cannot be seen. Permanent is [`ChainError::WrongChain`] alone: give a source of the right
-    /// network.
+    /// The chain cannot be seen. Where it does not pass ([`ChainError::may_pass`]), give another source.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The data directory. Which of these pass, their own docs say.
@@ -183,7 +182,7 @@ impl RecoveryError {
     /// All others are the caller's to mend first.
     pub fn may_pass(&self) -> bool {
         match self {
-            RecoveryError::Chain(error) => *error != ChainError::WrongChain,
+            RecoveryError::Chain(error) => error.may_pass(),
             RecoveryError::Store(error) => matches!(
                 error,
                 StoreError::Locked

@@ -7,6 +7,7 @@ use lightning::sign::KeysManager;
 
 use super::{Config, PeerStorage};
 use crate::backup::ChannelIds;
+use crate::exchange::Action;
 use crate::store::StoreError;
 
 /// Longer than any test may take.
@@ -57,4 +58,16 @@ fn a_budget_without_end_is_one() {
     assert!(storage.flush(Duration::MAX));
     assert!(storage.on_background(Duration::MAX).complete);
     assert!(storage.close(Duration::MAX).complete);
+}
+
+#[test]
+fn what_is_meant_for_a_connection_that_has_ended_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(&dir);
+    let gone = Action::Warn {
+        peer: storage.owner().node_id,
+        text: "goodbye".to_owned(),
+    };
+    assert!(!storage.engine.send(vec![gone]));
+    assert!(storage.flush(Duration::from_secs(5)));
 }

@@ -4,10 +4,15 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::Network;
 use ldk_peer_storage::exchange::Health;
+use ldk_peer_storage::lifecycle::{Lifecycle, LifecycleConfig, Unavailable};
+use ldk_peer_storage::service::Config;
 use ldk_peer_storage::store::StoreError;
+use lightning::sign::KeysManager;
 use testkit::{open_channel, pay, wait_until, Chain, NodeConfig, DEADLINE};
 
 use crate::support::{kept_for, of_peer, Wallet, WalletConfig};
@@ -117,6 +122,48 @@ fn while_our_own_disk_is_full_nothing_new_leaves_and_it_follows_when_there_is_sp
     let kept = kept_for(id, &seeds.1, &storer.storage_dir).contents(&seeds.0);
     assert!(kept.snapshot.revision >= newest);
     assert_eq!(kept.snapshot.app_data, random(60_000));
+}
+
+#[test]
+fn what_is_said_to_a_full_disk_is_in_force_and_durable_when_there_is_space() {
+    let Some(mount) = Mount::new("size=4m") else {
+        return;
+    };
+    let dir = mount.path().join("phone");
+    let open = || {
+        let keys = Arc::new(KeysManager::new(&[5; 32], 0, 0, true));
+        let mut config = LifecycleConfig::new(Config::new(&dir, Network::Regtest));
+        (config.visible, config.network) = (true, false);
+        Lifecycle::open(config, keys).unwrap()
+    };
+    let life = open();
+    let declared = life.durably(|storage| storage.declare_new());
+    declared.unwrap().unwrap();
+
+    let ballast = mount.fill();
+    // The database has a page or two of room still.
+    let mut rounds = 0_usize;
+    let refused = loop {
+        rounds += 1;
+        // Each time another, or there is nothing to write.
+        let said = life.durably(|storage| storage.set_app_data(random(60_000 + rounds)));
+        match said {
+            Ok(()) if rounds < 100 => continue,
+            refused => break refused,
+        }
+    };
+    let full = Some(StoreError::DiskFull);
+    assert_eq!(refused, Err(Unavailable::NotDurable(full)));
+    let newest = life.status().storage.backup.newest;
+
+    std::fs::remove_file(ballast).unwrap();
+    wait_until("it to be durable", DEADLINE, || {
+        life.durably(|_| ()).is_ok()
+    });
+    assert!(life.shutdown(DEADLINE).closed);
+    let life = open();
+    assert_eq!(life.status().storage.backup.newest, newest);
+    assert!(life.shutdown(DEADLINE).closed);
 }
 
 /// A storer and a phone with a channel and a backup, each with peer storage in this directory.

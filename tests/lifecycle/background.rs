@@ -195,6 +195,16 @@ fn what_is_done_too_late_is_refused_not_lost() {
 }
 
 #[test]
+fn what_is_overtaken_by_the_end_says_so() {
+    let phone = Phone::settled();
+    let done = phone.life.durably(|storage| {
+        assert!(phone.life.shutdown(SHORT).closed);
+        storage.set_app_data(b"too late".to_vec());
+    });
+    assert_eq!(done, Err(Unavailable::Closed));
+}
+
+#[test]
 fn peers_that_say_nothing_do_not_keep_a_background_call() {
     let phone = Phone::settled();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

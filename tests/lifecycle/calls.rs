@@ -1,5 +1,6 @@
 //! The end, what may be asked after it, and who is told.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
@@ -11,7 +12,7 @@ use ldk_peer_storage::session::Work;
 use ldk_peer_storage::PeerStorage;
 use testkit::{wait_until, DEADLINE};
 
-use crate::stage::{config, keys, within, Phone, LONG, SHORT};
+use crate::stage::{config, keys, record, within, without_channels, Phone, LONG, SHORT};
 
 #[test]
 fn a_shutdown_pushes_what_is_due_and_is_for_good() {
@@ -68,6 +69,72 @@ fn a_shutdown_does_not_wait_for_others() {
     let report = within(SHORT, || phone.life.shutdown(SHORT));
     assert!(report.closed);
     phone.assert_free();
+}
+
+/// A phone whose shutdown would take all of a long budget: a peer says nothing.
+fn slow_to_end() -> (Phone, TcpListener) {
+    let phone = Phone::settled_with(|config| config.sync.after_change = LONG);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = testkit::RawPeer::new("nobody");
+    let mut wallet = without_channels(&[phone.keeper.record()]);
+    let peer = record(nobody.id(), silent.local_addr().unwrap());
+    wallet.keep_backups_at.insert(peer.node_id);
+    wallet.peers.push(peer);
+    phone.life.report_wallet(wallet);
+    (phone, silent)
+}
+
+#[test]
+fn the_end_of_a_shutdown_comes_earlier_when_the_system_takes_its_time_back() {
+    type Ends = fn(&Lifecycle);
+    let ends: [Ends; 3] = [
+        |life| assert!(within(Duration::ZERO, || life.on_background(Duration::ZERO)).suspended),
+        |life| assert!(within(Duration::ZERO, || life.shutdown(Duration::ZERO)).closed),
+        |life| assert!(within(SHORT, || life.shutdown(SHORT)).closed),
+    ];
+    for end in ends {
+        let (phone, silent) = slow_to_end();
+        thread::scope(|scope| {
+            let began = phone.life.begin_shutdown(LONG);
+            let ending = scope.spawn(|| within(SHORT, || began.wait()));
+            let _dialled = silent.accept().unwrap();
+            end(&phone.life);
+            assert!(ending.join().unwrap().closed);
+        });
+        phone.assert_free();
+    }
+}
+
+#[test]
+fn nothing_said_after_a_shutdown_gives_it_more_time() {
+    let (phone, silent) = slow_to_end();
+    thread::scope(|scope| {
+        let began = phone.life.begin_shutdown(SHORT);
+        let ending = scope.spawn(|| within(SHORT, || began.wait()));
+        let _dialled = silent.accept().unwrap();
+        assert!(within(SHORT, || phone.life.on_background(LONG)).suspended);
+        assert!(within(SHORT, || phone.life.shutdown(LONG)).closed);
+        assert!(ending.join().unwrap().closed);
+    });
+    phone.assert_free();
+}
+
+#[test]
+fn that_the_app_was_left_counts_from_the_moment_it_is_said() {
+    let phone = Phone::settled();
+    let leaving = phone.life.begin_background(LONG);
+    let state = phone.life.status().state;
+    assert_ne!(state, LifeState::Active, "nobody waits yet");
+    assert!(within(LONG, || leaving.wait()).suspended);
+    phone.life.on_foreground();
+    phone.life.storage().unwrap();
+    // Who does not wait has no time to give.
+    drop(phone.life.begin_background(LONG));
+    wait_until("the rest", DEADLINE, || {
+        phone.life.status().state == LifeState::Suspended
+    });
+    drop(phone.life.begin_shutdown(LONG));
+    assert_eq!(phone.life.storage().err(), Some(Unavailable::Closed));
 }
 
 #[test]

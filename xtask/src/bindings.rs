@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build::{build, Build};
-use crate::shell::{captured, root, run, step, Outcome};
+use crate::shell::{captured, root, run, step, target_dir, Outcome};
 
 const LIBRARY: &str = "peer-storage-ffi";
 const GENERATOR: &str = "peer-storage-bindgen";
@@ -147,13 +147,4 @@ fn empty(dir: &Path) -> Outcome {
         fs::remove_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     }
     fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))
-}
-
-/// Where cargo builds.
-pub fn target_dir() -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR") {
-        // As cargo takes it: of the directory that it is called in.
-        Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
-        None => root().join("target"),
-    }
 }

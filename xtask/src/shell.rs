@@ -1,6 +1,7 @@
 //! Running other programs, and saying what ran and for how long.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -45,7 +46,26 @@ pub fn cargo() -> Command {
             command.env_remove(name.as_ref());
         }
     }
+    // It would take a relative one from the root, and the cargo that runs this program took it from where it was
+    // called.
+    if let Some(dir) = env::var_os(TARGET_DIR) {
+        command.env(TARGET_DIR, absolute(&dir));
+    }
     command
+}
+
+const TARGET_DIR: &str = "CARGO_TARGET_DIR";
+
+/// Where cargo builds.
+pub fn target_dir() -> PathBuf {
+    match env::var_os(TARGET_DIR) {
+        Some(dir) => absolute(&dir),
+        None => root().join("target"),
+    }
+}
+
+fn absolute(dir: &OsStr) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.into())
 }
 
 /// Runs a program to its end, with its output going where ours goes.

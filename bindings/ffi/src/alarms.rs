@@ -7,7 +7,7 @@ use crate::status::{seconds, Revision};
 use crate::wallet::ChannelIds;
 
 /// Something is wrong that the software must not decide by itself.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct StorageAlarm {
     /// Its durable name, for `resolve_alarm`.
     pub id: u64,
@@ -25,7 +25,7 @@ pub struct StorageAlarm {
 }
 
 /// What is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum AlarmKind {
     /// The channel state on this device is older than what is known elsewhere. Using it could cost all funds
     /// of the channel. Tell the person at once; delete nothing on this device.
@@ -53,7 +53,7 @@ pub enum AlarmKind {
 }
 
 /// How it is known that the channel state on this device is old.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum AlarmEvidence {
     /// A backup carries a higher state stamp of a channel than the live state.
     StampAhead {
@@ -88,6 +88,8 @@ pub enum AlarmResolution {
     /// This device has the newest state. Refused where state stamps or the peer's proof say otherwise.
     ThisDeviceIsCurrent,
 }
+
+crate::private::says_nothing!(StorageAlarm, AlarmKind, AlarmEvidence);
 
 impl From<Alarm> for StorageAlarm {
     fn from(alarm: Alarm) -> Self {

@@ -237,6 +237,7 @@ impl CoreSource for HostSource {
 
     fn outputs_to(&self, script: &Script) -> Answer<Vec<FoundOutput>> {
         let found = self.0.outputs_to(script.to_bytes())?;
+        all_can_be(found.iter().map(|output| output.value_sat))?;
         let outputs = found.into_iter().map(|output| {
             if output.script != script.as_bytes() {
                 return Err(ChainError::invalid("an output has another script"));
@@ -265,10 +266,21 @@ impl CoreSource for HostSource {
     }
 }
 
+/// Nobody has more than there will ever be. What the core adds up cannot overflow then.
+fn all_can_be(mut values: impl Iterator<Item = u64>) -> Answer<()> {
+    let sum = values.try_fold(0, u64::checked_add);
+    match sum {
+        Some(sum) if sum <= Amount::MAX_MONEY.to_sat() => Ok(()),
+        _ => Err(ChainError::invalid("more coins than there are")),
+    }
+}
+
 fn found_transaction(found: ChainTransaction) -> Answer<FoundTransaction> {
-    let tx = deserialize(&found.transaction);
+    let tx: Result<Transaction, _> = deserialize(&found.transaction);
+    let tx = tx.map_err(|_| ChainError::invalid("a transaction does not read"))?;
+    all_can_be(tx.output.iter().map(|output| output.value.to_sat()))?;
     Ok(FoundTransaction {
-        tx: tx.map_err(|_| ChainError::invalid("a transaction does not read"))?,
+        tx,
         place: found.place.map(place).transpose()?,
     })
 }
@@ -317,6 +329,7 @@ mod tests {
         transaction: Vec<u8>,
         hash: String,
         script: Vec<u8>,
+        values: Vec<u64>,
         fails: bool,
     }
 
@@ -326,6 +339,7 @@ mod tests {
                 transaction: serialize(&transaction()),
                 hash: BlockHash::all_zeros().to_string(),
                 script: Vec::new(),
+                values: vec![7],
                 fails: false,
             }
         }
@@ -372,12 +386,13 @@ mod tests {
             self.found()
         }
         fn outputs_to(&self, _script: Vec<u8>) -> Result<Vec<ChainOutput>, ChainSourceError> {
-            Ok(vec![ChainOutput {
+            let output = |value: &u64| ChainOutput {
                 outpoint: format!("{}:0", transaction().compute_txid()),
-                value_sat: 7,
+                value_sat: *value,
                 script: self.script.clone(),
                 place: self.place(),
-            }])
+            };
+            Ok(self.values.iter().map(output).collect())
         }
         fn broadcast(&self, _transaction: Vec<u8>) -> Result<(), ChainSourceError> {
             Err(ChainSourceError::TooMany { limit: 3 })
@@ -435,6 +450,35 @@ mod tests {
             ..Source::default()
         }));
         assert!(is_untrue(cut.transaction(&Txid::all_zeros())));
+    }
+
+    #[test]
+    fn more_coins_than_there_are_are_not_believed() {
+        let all = Amount::MAX_MONEY.to_sat();
+        let outputs = |values: &[u64]| {
+            let source = HostSource(Arc::new(Source {
+                values: values.to_vec(),
+                ..Source::default()
+            }));
+            source
+                .outputs_to(&ScriptBuf::new())
+                .map(|outputs| outputs.len())
+        };
+        assert_eq!(outputs(&[all - 1, 1]), Ok(2));
+        assert!(is_untrue(outputs(&[all, 1])));
+        assert!(
+            is_untrue(outputs(&[u64::MAX, 1])),
+            "nor does the sum overflow"
+        );
+
+        let mut rich = transaction();
+        rich.output[0].value = Amount::from_sat(all + 1);
+        let source = HostSource(Arc::new(Source {
+            transaction: serialize(&rich),
+            ..Source::default()
+        }));
+        assert!(is_untrue(source.transaction(&rich.compute_txid())));
+        assert!(is_untrue(source.spend_of(&OutPoint::null())));
     }
 
     #[test]

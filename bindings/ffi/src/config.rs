@@ -26,7 +26,7 @@ pub enum BitcoinNetwork {
 }
 
 /// How to open a storage.
-#[derive(Clone, Debug, uniffi::Record)]
+#[derive(Clone, uniffi::Record)]
 pub struct OpenConfig {
     /// A directory of its own, which nothing else writes to. Created if missing.
     ///
@@ -41,8 +41,8 @@ pub struct OpenConfig {
     /// and not another wallet.
     #[uniffi(default = None)]
     pub expected_node_id: Option<String>,
-    /// Whether the app is on the screen. If not, it opens all the same, so that what is wrong shows at once,
-    /// and comes to rest again after `linger_ms`.
+    /// Whether the app is on the screen. If not, it opens all the same, so that what is wrong shows now, and then
+    /// comes to rest at once, without `linger_ms`.
     #[uniffi(default = true)]
     pub in_foreground: bool,
     /// Whether the device has a network.
@@ -58,7 +58,8 @@ pub struct OpenConfig {
     /// dialled directly. None: onion addresses are not tried.
     #[uniffi(default = None)]
     pub tor_proxy: Option<String>,
-    /// A hop to background shorter than this, in milliseconds, tears nothing down.
+    /// A hop to background shorter than this, in milliseconds, tears nothing down. It counts from
+    /// `on_background`, and only as long as its budget lasts.
     #[uniffi(default = 5000)]
     pub linger_ms: u64,
 }
@@ -90,7 +91,7 @@ pub struct StorageSettings {
 }
 
 /// Whose backups are kept beside those of peers with a channel.
-#[derive(Clone, Debug, uniffi::Enum)]
+#[derive(Clone, uniffi::Enum)]
 pub enum GuestPolicy {
     /// Those of these peers.
     Listed {
@@ -100,6 +101,8 @@ pub enum GuestPolicy {
     /// Anyone's, within the limits.
     Anyone,
 }
+
+crate::private::says_nothing!(OpenConfig, GuestPolicy);
 
 impl From<BitcoinNetwork> for Network {
     fn from(network: BitcoinNetwork) -> Self {

@@ -73,6 +73,16 @@ pub enum PeerStorageError {
         /// For logs.
         reason: String,
     },
+    /// It was done and is in force, but it is not durable yet: the disk refuses it, or is slow. It is written as
+    /// soon as the disk takes it; if the process ends before that, it is as if it had not been done. Tell the
+    /// person where `failure` is `NoSpace`; do not repeat the call.
+    #[error("not durable yet: {reason}")]
+    NotDurable {
+        /// What the disk said; none: nothing, in several seconds.
+        failure: Option<StorageFailure>,
+        /// For logs.
+        reason: String,
+    },
     /// It is not allowed as things stand. Show why, and ask the person what is missing.
     #[error("not allowed: {reason}")]
     NotAllowed {
@@ -289,7 +299,7 @@ impl From<ChainError> for PeerStorageError {
     fn from(error: ChainError) -> Self {
         PeerStorageError::Chain {
             reason: error.to_string(),
-            may_pass: error != ChainError::WrongChain,
+            may_pass: error.may_pass(),
         }
     }
 }

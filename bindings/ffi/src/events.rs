@@ -9,7 +9,7 @@ use crate::status::Revision;
 use crate::wallet::ChannelIds;
 
 /// An event, and its durable name.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct EventRecord {
     /// For `event_handled`. Unique within a data directory, rising.
     pub id: u64,
@@ -19,7 +19,7 @@ pub struct EventRecord {
 
 /// Something that the app may want to act on, or show. Durable: told again, also after a restart, until the app
 /// has called `event_handled`.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[non_exhaustive]
 pub enum StorageEvent {
     /// An alarm was raised. It stands until it is resolved. Of stale state: tell the person at once.
@@ -123,7 +123,7 @@ pub enum StorageEvent {
 }
 
 /// What does not fit into a backup.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum OmittedPart {
     /// A peer with none of the channels in the backup.
     Peer {
@@ -144,6 +144,8 @@ pub enum OmittedPart {
         channel_id: String,
     },
 }
+
+crate::private::says_nothing!(EventRecord, StorageEvent, OmittedPart);
 
 impl From<Event> for StorageEvent {
     fn from(event: Event) -> Self {

@@ -3,13 +3,13 @@
 //! Conversions and nothing else: what happens is in the core ([`ldk_peer_storage::lifecycle`]). The
 //! documentation of each item becomes that of the Kotlin and Swift ones, so it names no Rust.
 //!
-//! * `peer_storage` the object that an app opens; `secret` from the seed to its identity; `config`;
+//! * `opening` the way to `peer_storage`, the object that an app has; `secret` from the seed to its identity; `config`;
 //! * `wallet`, `monitors` what the app reports; `status`, `alarms`, `events`, `reports`, `visits` what it is told;
 //! * `recovery` (with `recovery_plan`, `recovery_progress`, `recovery_events`), `chain` from a restored backup to
 //!   swept coins;
 //! * `relay` for a node whose messages can be hooked;
 //! * `runtime` on which threads work is done; `callbacks`, `subscriptions`, `logging` on which the app is called;
-//! * `errors`; `parse` what is checked before anything behind it sees it.
+//! * `errors`; `parse` what is checked before anything behind it sees it; `private` what is not printed.
 //!
 //! `bindings/api.txt` lists all of it; `cargo xtask bindings` generates Kotlin and Swift.
 
@@ -20,12 +20,17 @@ pub mod alarms;
 pub mod callbacks;
 pub mod chain;
 pub mod config;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod converted;
 pub mod errors;
 pub mod events;
 pub mod logging;
 pub mod monitors;
+pub mod opening;
 mod parse;
 pub mod peer_storage;
+mod private;
 pub mod recovery;
 pub mod recovery_events;
 pub mod recovery_plan;

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ldk_peer_storage::exchange::AlarmId;
-use ldk_peer_storage::lifecycle::{self, Lifecycle, LifecycleConfig, OpenStorage};
+use ldk_peer_storage::lifecycle::{self, Lifecycle, OpenStorage};
 use ldk_peer_storage::recovery::Identity;
-use ldk_peer_storage::service::{self, PeerStorage as CoreStorage};
-use ldk_peer_storage::session::{SessionConfig, Work};
+use ldk_peer_storage::service::PeerStorage as CoreStorage;
+use ldk_peer_storage::session::Work;
 use ldk_peer_storage::store::{self, EventId};
 
 use crate::alarms::{AlarmResolution, StorageAlarm};
 use crate::callbacks::lock;
 use crate::chain::ChainAccess;
-use crate::config::{BitcoinNetwork, OpenConfig};
+use crate::config::BitcoinNetwork;
 use crate::errors::{Obstacle, PeerStorageError};
 use crate::events::EventRecord;
 use crate::parse::{self, millis};
@@ -26,7 +26,6 @@ use crate::reports::{
     BackgroundReport, Hindrance, NodeStart, PassReport, ShutdownReport, WhyUnknown,
 };
 use crate::runtime::{contained, quietly, run, run_within, Lane};
-use crate::secret::WalletSecret;
 use crate::status::StorageStatus;
 use crate::subscriptions::{StorageListener, StorageSubscription};
 use crate::visits::{RestoreReport, RestoreResult, SyncReport};
@@ -34,8 +33,6 @@ use crate::wallet::{ChannelIds, WalletPeer, WalletReport};
 
 type Outcome<T> = Result<T, PeerStorageError>;
 
-/// No path is longer, in bytes.
-const LONGEST_PATH: usize = 4096;
 /// The largest backup has no room for more of the app's data, in bytes.
 const MOST_APP_DATA: usize = 65_531;
 
@@ -48,9 +45,10 @@ const MOST_APP_DATA: usize = 65_531;
 /// Threads: every method may be called from any thread, also from a callback. Facts and reports return at once;
 /// what waits is asynchronous. An asynchronous call whose caller no longer waits goes on to its end.
 ///
-/// Lifetime: `shutdown` ends it; after that every call throws `Closed`. An object that is dropped without is
-/// closed soon after, by a thread of the SDK and without waiting for what is due: until then its data directory
-/// is in use. What came from it (a recovery, a relay, a hold) keeps it open as well.
+/// Lifetime: a `StorageOpening` gives it; `shutdown` ends it; after that every call throws `Closed`, but for
+/// `on_background`. An object that is dropped without is closed soon after, by a thread of the SDK and without
+/// waiting for what is due: until then its data directory is in use. A recovery and a relay keep it open as well; a
+/// hold and a subscription do not.
 #[derive(uniffi::Object)]
 pub struct PeerStorage {
     inner: Arc<Inner>,
@@ -77,6 +75,13 @@ impl Inner {
         Ok(self.lifecycle.storage()?)
     }
 
+    /// The same without waiting for an opening that is under way.
+    pub fn storage_now(&self) -> Outcome<OpenStorage> {
+        self.require_open()?;
+        let storage = self.lifecycle.storage_now();
+        storage.ok_or(PeerStorageError::Suspended)
+    }
+
     /// What `work` has changed is durable on return.
     fn durably<T, E: Into<PeerStorageError>>(
         &self,
@@ -88,6 +93,21 @@ impl Inner {
 }
 
 impl PeerStorage {
+    pub(crate) fn over(
+        lifecycle: Lifecycle,
+        identity: Identity,
+        network: BitcoinNetwork,
+    ) -> Arc<Self> {
+        Arc::new(PeerStorage {
+            inner: Arc::new(Inner {
+                lifecycle,
+                identity,
+                network,
+                is_shut_down: AtomicBool::new(false),
+            }),
+        })
+    }
+
     /// Does something on a thread of the lane.
     async fn on<T: Send + 'static>(
         &self,
@@ -116,14 +136,6 @@ impl PeerStorage {
 
 #[uniffi::export]
 impl PeerStorage {
-    /// Opens the data directory, also where the app is not visible: what is wrong with it shows now.
-    ///
-    /// Throws `InUse`, `Locked`, `WrongWallet`, `NewerVersion`, `Corrupt`, `Storage`, `InvalidInput`.
-    #[uniffi::constructor(name = "open")]
-    pub async fn open(config: OpenConfig, secret: Arc<WalletSecret>) -> Outcome<Arc<Self>> {
-        run(Lane::Disk, move || open(&config, &secret)).await
-    }
-
     // ---- facts: they return at once --------------------------------------------------------
 
     /// The app is on the screen. Whatever was open before is opened anew, and every peer is visited.
@@ -173,12 +185,18 @@ impl PeerStorage {
 
     /// The app was left. Pushes what is due, unless something stands in the way, then closes everything.
     /// Returns when nothing runs any more, when the budget (in milliseconds, and at most a second) is over, or
-    /// when the app is visible again.
+    /// when the app is visible again. That the app was left is said at once, whatever else is under way; only the
+    /// answer may take its time.
     ///
-    /// On iOS call it within `beginBackgroundTask`; 20000 is a good budget there.
+    /// A budget of 0 says that the system takes its time back: every call under way ends, a `shutdown` too. After
+    /// a `shutdown` this is no error: it waits for the end of it.
+    ///
+    /// A payment that is held keeps all open as long as the budget lasts. On iOS call it within
+    /// `beginBackgroundTask`; 20000 is a good budget there.
     pub async fn on_background(&self, budget_ms: u64) -> Outcome<BackgroundReport> {
-        let work = |inner: &Inner, left| Ok(inner.lifecycle.on_background(left).into());
-        self.within(Lane::Bounded, budget_ms, work).await
+        let budget = millis(budget_ms);
+        let leaving = contained(|| Ok(self.inner.lifecycle.begin_background(budget)))?;
+        run_within(Lane::Leaving, budget, |_| Ok(leaving.wait().into())).await
     }
 
     /// Visits all peers, reads back, pushes what is due; then, where the app is not visible, closes everything.
@@ -238,15 +256,16 @@ impl PeerStorage {
         .await
     }
 
-    /// Pushes what is due, and closes everything for good. Later calls throw `Closed`; calling this again is
-    /// no error. The budget is in milliseconds.
+    /// Pushes what is due, and closes everything for good. Later calls throw `Closed`, as soon as this was
+    /// called; calling this again is no error, and with a shorter budget ends it earlier. The budget is in
+    /// milliseconds.
     pub async fn shutdown(&self, budget_ms: u64) -> Outcome<ShutdownReport> {
-        let inner = Arc::clone(&self.inner);
-        run_within(Lane::Bounded, millis(budget_ms), move |left| {
-            inner.is_shut_down.store(true, Ordering::SeqCst);
-            Ok(inner.lifecycle.shutdown(left).into())
-        })
-        .await
+        let budget = millis(budget_ms);
+        let ending = contained(|| {
+            self.inner.is_shut_down.store(true, Ordering::SeqCst);
+            Ok(self.inner.lifecycle.begin_shutdown(budget))
+        })?;
+        run_within(Lane::Leaving, budget, |_| Ok(ending.wait().into())).await
     }
 
     // ---- the past --------------------------------------------------------------------------
@@ -369,31 +388,38 @@ impl PeerStorage {
 
     // ---- more ------------------------------------------------------------------------------
 
-    /// The recovery of what was in the channels of a wallet that has lost everything else: a new one, or the
-    /// one that was begun in this data directory. Nothing is closed by this. There should be one alone for each
-    /// data directory. The listener is told what happens, when it is durable.
+    /// Returns when the data directory is open. Where the app has just become visible that takes some
+    /// milliseconds.
     ///
-    /// Throws `InvalidInput`, `NotAllowed` (`JournalUnreadable`), `Suspended`.
-    pub async fn start_recovery(
+    /// Throws `Suspended`, and what an opening throws.
+    pub async fn wait_until_open(&self) -> Outcome<()> {
+        self.on(Lane::Disk, |inner| inner.storage().map(drop)).await
+    }
+
+    /// The recovery of what was in the channels of a wallet that has lost everything else: a new one, or the
+    /// one that was begun in this data directory. Nothing is read, asked or closed by this; what is wrong with
+    /// the one that was begun shows at its first call. There should be one alone for each data directory. The
+    /// listener is told what happens, when it is durable.
+    ///
+    /// Throws `InvalidInput`.
+    pub fn start_recovery(
         &self,
         chain: ChainAccess,
         settings: RecoverySettings,
         listener: Option<Arc<dyn RecoveryListener>>,
     ) -> Outcome<Arc<Recovery>> {
-        self.inner.require_open()?;
-        Recovery::start(&self.inner, chain, settings, listener).await
+        contained(|| {
+            self.inner.require_open()?;
+            Recovery::new(&self.inner, chain, settings, listener)
+        })
     }
 
     /// For a wallet whose node is not in Rust but whose messages can be hooked: see `MessageRelay`. A new one
     /// for each opening; the listener is called when steps wait.
     ///
-    /// Throws `Suspended`.
-    pub async fn message_relay(
-        &self,
-        listener: Arc<dyn RelayListener>,
-    ) -> Outcome<Arc<MessageRelay>> {
-        self.on(Lane::Disk, move |inner| MessageRelay::new(inner, listener))
-            .await
+    /// Throws `Suspended`, also while the directory is being opened: see `wait_until_open`.
+    pub fn message_relay(&self, listener: Arc<dyn RelayListener>) -> Outcome<Arc<MessageRelay>> {
+        contained(|| MessageRelay::new(&self.inner, listener))
     }
 }
 
@@ -407,54 +433,6 @@ fn too_busy_to_ask(inner: &Inner) -> NodeStart {
         return NodeStart::Unknown { why };
     }
     lifecycle::NodeStart::DoNotStart { alarms }.into()
-}
-
-fn open(config: &OpenConfig, secret: &WalletSecret) -> Outcome<Arc<PeerStorage>> {
-    let dir = &config.data_dir;
-    parse::limit("data_dir", dir.len(), LONGEST_PATH)?;
-    if dir.is_empty() || dir.contains('\0') {
-        return Err(PeerStorageError::invalid("data_dir", "is no path"));
-    }
-    let identity = secret.identity().clone();
-    if let Some(expected) = &config.expected_node_id {
-        if parse::node_id("expected_node_id", expected)? != identity.node_id() {
-            return Err(PeerStorageError::WrongWallet);
-        }
-    }
-    let storage = service::Config {
-        storage: config.storage.policy()?,
-        padding: config.storage.padding(),
-        monitors: config.storage.monitors,
-        ..service::Config::new(dir, config.network.into())
-    };
-    let keys = Arc::new(identity.keys());
-    let lifecycle = Lifecycle::open(
-        LifecycleConfig {
-            session: SessionConfig {
-                tor_proxy: config.tor_proxy()?,
-                ..SessionConfig::default()
-            },
-            network: config.network_available,
-            linger: millis(config.linger_ms),
-            ..LifecycleConfig::new(storage)
-        },
-        keys,
-    )?;
-    // Before it is visible: or peers might be visited beside the node.
-    if config.host_node_runs {
-        lifecycle.on_host_node_changed(true);
-    }
-    if config.in_foreground {
-        lifecycle.on_foreground();
-    }
-    Ok(Arc::new(PeerStorage {
-        inner: Arc::new(Inner {
-            lifecycle,
-            identity,
-            network: config.network,
-            is_shut_down: AtomicBool::new(false),
-        }),
-    }))
 }
 
 /// A payment is in flight, or expected. Release it when it is over; dropping it does the same.

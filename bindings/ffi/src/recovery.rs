@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, FeeRate, Network};
+use ldk_peer_storage::lifecycle::OpenStorage;
 use ldk_peer_storage::recovery::chain::ChainSource as CoreSource;
 use ldk_peer_storage::recovery::{self as core, Plan};
 use ldk_peer_storage::service::PeerStorage as CoreStorage;
@@ -18,7 +19,7 @@ use crate::peer_storage::Inner;
 use crate::recovery_events::{event, RecoveryEvent, RecoveryListener};
 use crate::recovery_plan::RecoveryPlan;
 use crate::recovery_progress::RecoveryProgress;
-use crate::runtime::{run, run_alone, Lane};
+use crate::runtime::{run_alone, Lane};
 use crate::wallet::{ChannelIds, WalletPeer};
 
 type Outcome<T> = Result<T, PeerStorageError>;
@@ -112,11 +113,11 @@ impl Opener {
     fn with<T>(
         &self,
         at_work: &mut AtWork,
-        storage: &CoreStorage,
+        storage: &OpenStorage,
         work: impl FnOnce(&mut core::Recovery, &mut Plans<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
-        let opening = self.inner.lifecycle.opening();
-        let opening = opening.ok_or(PeerStorageError::Suspended)?;
+        // That of this storage: meanwhile another may have been opened.
+        let opening = storage.opening();
         // Taken out: a panic loses it, and the next call makes it anew.
         let mut recovery = match at_work.open.take() {
             Some((of, recovery)) if of == opening => recovery,
@@ -195,28 +196,22 @@ impl Plans<'_> {
 }
 
 impl Recovery {
-    pub(crate) async fn start(
+    pub(crate) fn new(
         inner: &Arc<Inner>,
         chain: ChainAccess,
         settings: RecoverySettings,
         listener: Option<Arc<dyn RecoveryListener>>,
     ) -> Outcome<Arc<Self>> {
-        let network = inner.network;
-        // Its certificates take a moment to load.
-        let chain = run(Lane::Disk, move || chain.source(network)).await?;
         let tell = |listener: Arc<dyn RecoveryListener>| {
             Inbox::new(move |event| note(listener.on_event(event)))
         };
-        let recovery = Recovery {
+        Ok(Arc::new(Recovery {
             inner: Arc::clone(inner),
-            chain,
+            chain: chain.source(inner.network)?,
             settings,
             events: listener.map(tell).map(Arc::new),
             at_work: Arc::default(),
-        };
-        // What is wrong with its journal shows now.
-        recovery.is_begun().await?;
-        Ok(Arc::new(recovery))
+        }))
     }
 
     async fn alone<T: Send + 'static>(
@@ -239,7 +234,7 @@ impl Recovery {
 impl Recovery {
     /// Whether the person has agreed to something before, in this run of the app or an earlier one.
     ///
-    /// Throws `Suspended`.
+    /// Throws `NotAllowed` (`JournalUnreadable`), as every call here then does; `Suspended`.
     pub async fn is_begun(&self) -> Outcome<bool> {
         self.alone(Lane::Long, |opener, at_work| {
             opener.over_storage(at_work, |recovery, _| Ok(recovery.is_begun()))

@@ -49,7 +49,7 @@ pub struct PlannedChannel {
 }
 
 /// A peer that names more channels than a plan takes: a fault, or malice.
-#[derive(Clone, Debug, uniffi::Record)]
+#[derive(Clone, uniffi::Record)]
 pub struct LeftOutChannels {
     /// The peer's node id, in hex.
     pub peer: String,
@@ -97,6 +97,8 @@ pub enum ChannelClaim {
     /// `v2_remote_key_derivation`, as by ldk-node 0.7 or later.
     KeysUnknown,
 }
+
+crate::private::says_nothing!(LeftOutChannels);
 
 impl RecoveryPlan {
     pub(crate) fn new(id: u64, plan: &Plan) -> Self {

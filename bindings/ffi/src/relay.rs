@@ -34,7 +34,8 @@ const LARGEST_TRANSACTION: usize = 4_000_000;
 /// A relay belongs to one opening of the storage. When `is_current` has become false (after a suspension), it
 /// goes on to forward, without peer storage: take a new one, and disconnect all peers.
 ///
-/// Threads: any; no call waits for the disk. `node_logged` and `may_publish` may be called with LDK's locks held.
+/// Threads: any; but for `peer_connected`, which reads what is kept for the peer, no call waits for the disk.
+/// `node_logged` and `may_publish` may be called with LDK's locks held.
 #[derive(uniffi::Object)]
 pub struct MessageRelay {
     relay: relay::MessageRelay,
@@ -141,7 +142,7 @@ impl MessageRelay {
         inner: &Arc<Inner>,
         listener: Arc<dyn RelayListener>,
     ) -> Result<Arc<Self>, PeerStorageError> {
-        let storage = inner.storage()?;
+        let storage = inner.storage_now()?;
         let bell = Bell::new(move || note(listener.on_steps_waiting()));
         // The storage must not keep what the app's listener holds, which may be this relay.
         let ringing = Arc::downgrade(&bell);
@@ -172,7 +173,7 @@ impl MessageRelay {
     /// Whether the storage that this was made of is still open. Where not, take a new relay and disconnect all
     /// peers.
     pub fn is_current(&self) -> Result<bool, RelayError> {
-        guarded(|| Ok(self.inner.lifecycle.opening() == Some(self.opening)))
+        guarded(|| Ok(self.is_of_now()))
     }
 
     /// A peer has connected, and the node has accepted it. A connection with that peer that has not ended ends
@@ -261,15 +262,36 @@ impl MessageRelay {
     }
 
     /// Whether the node may publish this package of transactions now, each as it stands on the wire. If not, do
-    /// nothing: LDK offers them again by itself.
+    /// nothing: LDK offers them again by itself. It may be asked of an old relay as well.
     pub fn may_publish(&self, transactions: Vec<Vec<u8>>) -> Result<bool, RelayError> {
         guarded(|| {
             parse::limit("transactions", transactions.len(), MOST_TRANSACTIONS)?;
             for bytes in &transactions {
                 parse::limit("transactions", bytes.len(), LARGEST_TRANSACTION)?;
             }
-            Ok(self.relay.may_publish(&transactions)?)
+            let by_own = self.relay.may_publish(&transactions)?;
+            Ok(by_own && (self.is_of_now() || self.inner.may_publish_now(&transactions)?))
         })
+    }
+}
+
+impl MessageRelay {
+    fn is_of_now(&self) -> bool {
+        self.inner.lifecycle.opening() == Some(self.opening)
+    }
+}
+
+impl Inner {
+    /// What the storage of now says, which may know of alarms that none before it did (safety rule 6). While none is
+    /// open: what was known last.
+    fn may_publish_now(&self, transactions: &[Vec<u8>]) -> Outcome<bool> {
+        match self.lifecycle.storage_now() {
+            Some(storage) => Ok(storage.may_publish(transactions)?),
+            None => {
+                let alarms = self.lifecycle.status().storage.backup.alarms;
+                Ok(!alarms.iter().any(|alarm| alarm.kind.holds()))
+            }
+        }
     }
 }
 

@@ -135,6 +135,7 @@ pub enum Hindrance {
 
 impl From<Unavailable> for PeerStorageError {
     fn from(unavailable: Unavailable) -> Self {
+        let reason = unavailable.to_string();
         match unavailable {
             Unavailable::Suspended => PeerStorageError::Suspended,
             Unavailable::Busy => PeerStorageError::not_now(Obstacle::Busy),
@@ -142,6 +143,10 @@ impl From<Unavailable> for PeerStorageError {
             Unavailable::Obstacle(obstacle) => PeerStorageError::not_now(obstacle.into()),
             Unavailable::Past(error) => error.into(),
             Unavailable::Storage(error) => error.into(),
+            Unavailable::NotDurable(failure) => PeerStorageError::NotDurable {
+                failure: failure.as_ref().map(Into::into),
+                reason,
+            },
             Unavailable::Failed(reason) => PeerStorageError::internal(reason),
         }
     }
@@ -165,7 +170,7 @@ impl From<&PeerStorageError> for Hindrance {
             E::WrongWallet => Hindrance::WrongWallet,
             E::NewerVersion { .. } => Hindrance::NewerVersion,
             E::Corrupt { .. } => Hindrance::Damaged,
-            E::Storage { .. } => Hindrance::StorageFailed,
+            E::Storage { .. } | E::NotDurable { .. } => Hindrance::StorageFailed,
             E::InvalidInput { .. }
             | E::NotAllowed { .. }
             | E::Chain { .. }

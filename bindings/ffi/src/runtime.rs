@@ -26,7 +26,9 @@ type Outcome<T> = Result<T, PeerStorageError>;
 /// What kind of work it is, and so with what it shares its places.
 #[derive(Clone, Copy)]
 pub(crate) enum Lane {
-    /// Calls with a budget that the system has given the app.
+    /// Waiting for the rest or the end of it all. Nothing else may keep it waiting.
+    Leaving,
+    /// Other calls with a budget that the system has given the app.
     Bounded,
     /// A read or a write of the data directory.
     Disk,
@@ -35,7 +37,7 @@ pub(crate) enum Lane {
 }
 
 /// In the order of [`Lane`].
-const PLACES: [usize; 3] = [8, 4, 4];
+const PLACES: [usize; 4] = [8, 8, 4, 4];
 
 /// How long an idle thread stays.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -48,7 +50,7 @@ const SLACK: Duration = Duration::from_millis(1500);
 
 struct Runtime {
     tokio: tokio::runtime::Runtime,
-    places: [Arc<Semaphore>; 3],
+    places: [Arc<Semaphore>; PLACES.len()],
 }
 
 static RUNTIME: OnceCell<Runtime> = OnceCell::new();

@@ -74,7 +74,7 @@ pub enum Activity {
 }
 
 /// The health of the backup at one peer.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct PeerBackup {
     /// The peer's node id, in hex.
     pub node_id: String,
@@ -146,6 +146,8 @@ pub enum BackupHealth {
     /// It said that it does not keep backups for us, or it does not offer to.
     Refused,
 }
+
+crate::private::says_nothing!(PeerBackup);
 
 impl From<lifecycle::Status> for StorageStatus {
     fn from(status: lifecycle::Status) -> Self {

@@ -15,7 +15,7 @@ pub struct SyncReport {
 }
 
 /// What came of one peer.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct PeerVisit {
     /// The peer's node id, in hex.
     pub node_id: String,
@@ -118,7 +118,7 @@ pub struct RestoreReport {
 }
 
 /// What one peer gave.
-#[derive(Clone, Debug, uniffi::Record)]
+#[derive(Clone, uniffi::Record)]
 pub struct RestoreAnswer {
     /// The peer's node id, in hex.
     pub node_id: String,
@@ -133,6 +133,8 @@ pub struct RestoreAnswer {
     /// It has the revision of another answer but other content: a second device, or a fault.
     pub conflicts: bool,
 }
+
+crate::private::says_nothing!(PeerVisit, RestoreAnswer);
 
 impl From<SessionReport> for SyncReport {
     fn from(report: SessionReport) -> Self {

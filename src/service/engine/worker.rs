@@ -169,7 +169,7 @@ impl Engine {
     }
 
     /// Puts messages into the outbox. Whether there were any.
-    fn send(&self, actions: Vec<Action>) -> bool {
+    pub(in crate::service) fn send(&self, actions: Vec<Action>) -> bool {
         let mut sealed = Sealed::default();
         let mut any = false;
         for action in actions {
@@ -189,10 +189,11 @@ impl Engine {
                 Action::Warn { peer, text } => (peer, None, Outgoing::Warning(text)),
                 Action::Persist(_) | Action::ReadMonitors => continue,
             };
-            // Under this lock, so that what is put here is gone when its connection is.
+            // Under the exchange's lock, which the end of a connection takes as well: put there after that, it would
+            // wait for somebody to take it who may never come.
             let exchange = lock(&self.exchange);
             let present = exchange.connection(&peer);
-            if present.is_none() || (connection.is_some() && connection != present) {
+            if present.is_none() || connection.is_some() && connection != present {
                 continue;
             }
             self.outbox.put(Envelope {

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::chroot;
-use crate::bindings::target_dir;
-use crate::shell::{output, root, Outcome};
+use crate::shell::{output, root, target_dir, Outcome};
 
 // The oldest that the package's tests are written for.
 const OLDEST: u32 = 6;

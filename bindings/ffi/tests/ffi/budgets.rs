@@ -1,4 +1,7 @@
+use std::future::Future;
+use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -6,7 +9,8 @@ use peer_storage_ffi::chain::ChainAccess;
 use peer_storage_ffi::config::OpenConfig;
 use peer_storage_ffi::errors::{Obstacle, PeerStorageError};
 use peer_storage_ffi::recovery::RecoverySettings;
-use peer_storage_ffi::PeerStorage;
+use peer_storage_ffi::status::Activity;
+use peer_storage_ffi::wallet::WalletPeer;
 
 use crate::support::*;
 
@@ -20,7 +24,7 @@ fn budgets_hold_while_everything_that_takes_long_is_stuck() {
         network_available: true,
         ..config(dir.path())
     };
-    let storage = wait(PeerStorage::open(config, secret(1))).unwrap();
+    let storage = open_with(config, secret(1)).unwrap();
     let gate = Arc::new((Mutex::new((0, false)), Condvar::new()));
     let of_chain = gate.clone();
     let source = Arc::new(EmptyChain(Box::new(move || {
@@ -34,7 +38,7 @@ fn budgets_hold_while_everything_that_takes_long_is_stuck() {
             source: source.clone(),
         };
         let settings = RecoverySettings { stay_ms: 0 };
-        wait(storage.start_recovery(chain, settings, None)).unwrap()
+        storage.start_recovery(chain, settings, None).unwrap()
     };
     let recoveries: Vec<_> = (0..6).map(|_| recovery()).collect();
     let waiting: Vec<_> = recoveries
@@ -77,4 +81,110 @@ fn budgets_hold_while_everything_that_takes_long_is_stuck() {
     for plan in waiting {
         let _ = plan.join().unwrap();
     }
+}
+
+/// As many calls as there are places for, each with minutes left, and a payment that keeps all open.
+#[test]
+fn leaving_is_said_at_once_however_many_calls_are_under_way() {
+    if !is_alone("budgets::leaving_is_said_at_once_however_many_calls_are_under_way") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    let payment = storage.hold().unwrap();
+    let mut leaving: Vec<_> = (0..20)
+        .map(|_| Box::pin(storage.on_background(60_000)))
+        .collect();
+    // Begun, and no more.
+    let mut context = Context::from_waker(Waker::noop());
+    for call in &mut leaving {
+        assert!(call.as_mut().poll(&mut context).is_pending());
+    }
+    let activity = storage.status().unwrap().activity;
+    assert_eq!(activity, Activity::Draining);
+    let begun = Instant::now();
+    // The system takes its time back: this call may find no place to wait in, and is heard all the same.
+    let _ = wait(storage.on_background(0));
+    for leaving in leaving {
+        match wait(leaving) {
+            Ok(report) => assert!(report.suspended),
+            Err(error) => assert!(matches!(error, PeerStorageError::NotNow { .. }), "{error}"),
+        }
+    }
+    assert!(begun.elapsed() < SLACK * 2, "{:?}", begun.elapsed());
+    assert!(is_suspended(&storage));
+    drop(payment);
+    wait(storage.shutdown(ENOUGH)).unwrap();
+}
+
+#[test]
+fn other_calls_with_a_budget_take_no_place_from_leaving_and_from_the_end() {
+    if !is_alone("budgets::other_calls_with_a_budget_take_no_place_from_leaving_and_from_the_end") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = OpenConfig {
+        network_available: true,
+        ..config(dir.path())
+    };
+    let storage = open_with(config, secret(1)).unwrap();
+    let mut wallet = report(vec![channel(2)]);
+    wallet.peers[0].addresses = vec![silent.local_addr().unwrap().to_string()];
+    storage.report_wallet(wallet).unwrap();
+    wait(storage.adopt()).unwrap();
+    let passes = || {
+        let storage = storage.clone();
+        thread::spawn(move || drop(wait(storage.run_background_pass(60_000))))
+    };
+    let passes: Vec<_> = (0..20).map(|_| passes()).collect();
+    let _dialled = silent.accept().unwrap();
+    let left = wait(storage.on_background(300)).expect("a place to wait in");
+    assert!(!left.suspended, "the passes have time left");
+    let ended = wait(storage.shutdown(300)).expect("a place to wait in");
+    assert!(ended.closed);
+    for pass in passes {
+        pass.join().unwrap();
+    }
+}
+
+#[test]
+fn a_shutdown_is_heard_by_every_call_after_it_and_shortened_by_the_system() {
+    if !is_alone("budgets::a_shutdown_is_heard_by_every_call_after_it_and_shortened_by_the_system")
+    {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = OpenConfig {
+        network_available: true,
+        ..config(dir.path())
+    };
+    let storage = open_with(config, secret(1)).unwrap();
+    let mut wallet = report(vec![channel(2)]);
+    wallet.peers[0].addresses = vec![silent.local_addr().unwrap().to_string()];
+    storage.report_wallet(wallet).unwrap();
+    wait(storage.adopt()).unwrap();
+    let visit = {
+        let (storage, peers) = (storage.clone(), report(vec![channel(2)]).peers);
+        let addresses = vec![silent.local_addr().unwrap().to_string()];
+        let peer = WalletPeer {
+            addresses,
+            ..peers[0].clone()
+        };
+        thread::spawn(move || drop(wait(storage.sync_with_peers(vec![peer], false, 60_000))))
+    };
+    let _dialled = silent.accept().unwrap();
+    let begun = Instant::now();
+    let ending = {
+        let storage = storage.clone();
+        thread::spawn(move || wait(storage.shutdown(60_000)))
+    };
+    wait_until("the shutdown to be heard", || {
+        matches!(storage.hold().err(), Some(PeerStorageError::Closed))
+    });
+    assert!(wait(storage.on_background(0)).unwrap().suspended);
+    assert!(ending.join().unwrap().unwrap().closed);
+    assert!(begun.elapsed() < SLACK * 2, "{:?}", begun.elapsed());
+    visit.join().unwrap();
 }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peer_storage_ffi::chain::ChainAccess;
+use peer_storage_ffi::opening::StorageOpening;
 use peer_storage_ffi::recovery::RecoverySettings;
 use peer_storage_ffi::status::Past;
-use peer_storage_ffi::PeerStorage;
 
 use crate::support::*;
 
@@ -28,7 +28,7 @@ fn a_thousand_callers_of_each_call_that_no_longer_wait_lose_nothing() {
         source: Arc::new(EmptyChain(Box::new(|| {}))),
     };
     let settings = || RecoverySettings { stay_ms: 0 };
-    let recovery = wait(storage.start_recovery(chain(), settings(), None)).unwrap();
+    let recovery = storage.start_recovery(chain(), settings(), None).unwrap();
     for number in 0..TIMES {
         begin_and_drop(
             storage.set_app_data(number.to_be_bytes().to_vec()),
@@ -40,7 +40,6 @@ fn a_thousand_callers_of_each_call_that_no_longer_wait_lose_nothing() {
         begin_and_drop(storage.finish_restore(), moment());
         begin_and_drop(storage.sync_with_peers(Vec::new(), true, 1), moment());
         begin_and_drop(storage.restore(Vec::new(), 1), moment());
-        begin_and_drop(storage.start_recovery(chain(), settings(), None), moment());
         begin_and_drop(recovery.agreed(), moment());
         begin_and_drop(recovery.is_begun(), moment());
         begin_and_drop(recovery.plan(Vec::new(), 0), moment());
@@ -86,14 +85,15 @@ fn openings_that_nobody_waits_for_are_closed_again() {
     let mut random = Random(9);
     for _ in 0..100 {
         let moment = Duration::from_micros(random.below(5_000));
-        begin_and_drop(PeerStorage::open(config(dir.path()), secret(1)), moment);
+        let opening = StorageOpening::new(config(dir.path()), secret(1));
+        begin_and_drop(opening.open(), moment);
     }
     wait_until_free(dir.path());
 }
 
 fn wait_until_free(dir: &std::path::Path) {
     wait_until("the directory to be free", || {
-        let opened = wait(PeerStorage::open(config(dir), secret(1)));
+        let opened = open_with(config(dir), secret(1));
         opened.is_ok_and(|storage| wait(storage.shutdown(ENOUGH)).unwrap().closed)
     });
 }

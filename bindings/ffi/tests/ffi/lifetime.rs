@@ -1,4 +1,5 @@
-use peer_storage_ffi::PeerStorage;
+use peer_storage_ffi::config::OpenConfig;
+use peer_storage_ffi::status::Activity;
 
 use crate::support::*;
 
@@ -54,9 +55,12 @@ fn an_object_that_is_dropped_lets_go_of_its_directory() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(dir.path());
     wait(storage.declare_new()).unwrap();
+    // These keep nothing open.
+    let _hold = storage.hold().unwrap();
+    let _subscription = storage.subscribe(Listener::new(|| Ok(()))).unwrap();
     drop(storage);
     wait_until("the directory to be free", || {
-        match wait(PeerStorage::open(config(dir.path()), secret(1))) {
+        match open_with(config(dir.path()), secret(1)) {
             Ok(storage) => {
                 assert_eq!(
                     storage.status().unwrap().past,
@@ -69,6 +73,22 @@ fn an_object_that_is_dropped_lets_go_of_its_directory() {
             Err(_) => false,
         }
     });
+}
+
+#[test]
+fn what_is_opened_out_of_sight_comes_to_rest_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out_of_sight = OpenConfig {
+        in_foreground: false,
+        linger_ms: 600_000,
+        ..config(dir.path())
+    };
+    let storage = open_with(out_of_sight, secret(1)).unwrap();
+    wait_until("the rest", || {
+        storage.status().unwrap().activity == Activity::Suspended
+    });
+    assert!(is_suspended(&storage));
+    wait(storage.shutdown(ENOUGH)).unwrap();
 }
 
 #[test]

@@ -4,9 +4,13 @@
 mod budgets;
 mod cancelled;
 mod closed;
+#[allow(unsafe_code)] // It does what generated code does.
+mod given_up;
 mod input;
+mod leaks;
 mod lifetime;
 mod listeners;
 mod logging;
 mod panics;
+mod printed;
 mod support;

@@ -5,7 +5,6 @@ use peer_storage_ffi::chain::ChainAccess;
 use peer_storage_ffi::config::OpenConfig;
 use peer_storage_ffi::errors::PeerStorageError;
 use peer_storage_ffi::recovery::RecoverySettings;
-use peer_storage_ffi::PeerStorage;
 
 use crate::support::*;
 
@@ -16,7 +15,7 @@ fn a_panic_is_an_error_of_that_call_alone() {
         network_available: true,
         ..config(dir.path())
     };
-    let storage = wait(PeerStorage::open(config, secret(1))).unwrap();
+    let storage = open_with(config, secret(1)).unwrap();
     let panics = Arc::new(AtomicBool::new(true));
     let of_chain = panics.clone();
     let source = EmptyChain(Box::new(move || {
@@ -26,7 +25,7 @@ fn a_panic_is_an_error_of_that_call_alone() {
         source: Arc::new(source),
     };
     let settings = RecoverySettings { stay_ms: 0 };
-    let recovery = wait(storage.start_recovery(chain, settings, None)).unwrap();
+    let recovery = storage.start_recovery(chain, settings, None).unwrap();
     for _ in 0..10 {
         let Err(error) = wait(recovery.plan(Vec::new(), 0)) else {
             panic!("a plan")

@@ -14,6 +14,7 @@ use peer_storage_ffi::chain::{
 };
 use peer_storage_ffi::config::{BitcoinNetwork, OpenConfig, StorageSettings};
 use peer_storage_ffi::errors::PeerStorageError;
+use peer_storage_ffi::opening::StorageOpening;
 use peer_storage_ffi::secret::WalletSecret;
 use peer_storage_ffi::status::StorageStatus;
 use peer_storage_ffi::subscriptions::StorageListener;
@@ -99,7 +100,17 @@ pub fn settings() -> StorageSettings {
 }
 
 pub fn open(dir: &Path) -> Arc<PeerStorage> {
-    wait(PeerStorage::open(config(dir), secret(1))).unwrap()
+    open_with(config(dir), secret(1)).unwrap()
+}
+
+/// As `PeerStorage.open` of the Kotlin and the Swift library.
+pub fn open_with(
+    config: OpenConfig,
+    secret: Arc<WalletSecret>,
+) -> Result<Arc<PeerStorage>, PeerStorageError> {
+    let opening = StorageOpening::new(config, secret);
+    wait(opening.open())?;
+    opening.take()
 }
 
 /// The node id of somebody else.
@@ -147,6 +158,21 @@ pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
 
 pub fn is_suspended(storage: &PeerStorage) -> bool {
     matches!(wait(storage.next_event()), Err(PeerStorageError::Suspended))
+}
+
+/// Has a test run in a process of its own: what it takes is taken from others there, or counts theirs. True: this is
+/// that process.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "PEER_STORAGE_FFI_ALONE";
+    if std::env::var(ALONE).as_deref() == Ok(test) {
+        return true;
+    }
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    alone
+        .args(["--exact", test, "--nocapture"])
+        .env(ALONE, test);
+    assert!(alone.status().unwrap().success());
+    false
 }
 
 /// A listener that does what a test says, and remembers what it was told.

@@ -7,9 +7,11 @@
 extern crate self as ldk_peer_storage;
 
 mod adapter;
+mod alarms;
 #[path = "../../../../tests/support/hook.rs"]
 #[allow(dead_code, unused_imports)]
 mod hook;
+mod recovery;
 #[path = "../ffi/support.rs"]
 #[allow(dead_code)]
 mod support;

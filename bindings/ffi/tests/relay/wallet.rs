@@ -11,6 +11,7 @@ use peer_storage_ffi::callbacks::CallbackError;
 use peer_storage_ffi::config::OpenConfig;
 use peer_storage_ffi::relay::RelayListener;
 use peer_storage_ffi::secret::WalletSecret;
+use peer_storage_ffi::status::Past;
 use peer_storage_ffi::wallet::{WalletChannel, WalletPeer, WalletReport};
 use peer_storage_ffi::PeerStorage;
 use testkit::{
@@ -20,7 +21,7 @@ use testkit::{
 
 use crate::adapter::MessageRelay;
 use crate::hook::{Hook, HookedBroadcaster, HookedLogger};
-use crate::support::{config, report, wait, ENOUGH};
+use crate::support::{config, open_with, report, wait, ENOUGH};
 
 pub struct Wallet {
     pub node: Node,
@@ -54,12 +55,14 @@ impl Wallet {
             network_available: true,
             ..config(storage_dir)
         };
-        let storage = wait(PeerStorage::open(config, secret.clone())).unwrap();
-        wait(storage.declare_new()).unwrap();
-        storage.report_wallet(report(Vec::new())).unwrap();
+        let storage = open_with(config, secret.clone()).unwrap();
+        if storage.status().unwrap().past == Past::Unknown {
+            wait(storage.declare_new()).unwrap();
+            storage.report_wallet(report(Vec::new())).unwrap();
+        }
         let to_process = ToProcess::default();
         let listener = Arc::new(Rings(to_process.clone()));
-        let relay = wait(storage.message_relay(listener)).unwrap();
+        let relay = storage.message_relay(listener).unwrap();
         let relay = Arc::new(MessageRelay(relay));
         let monitors = Arc::default();
         let extension = Hooks {
@@ -79,12 +82,38 @@ impl Wallet {
         }
     }
 
+    /// After a stop: the peer is still known.
+    pub fn start_again(node: NodeConfig, storage_dir: &Path, peer: &Wallet) -> Wallet {
+        let wallet = Wallet::start(node, storage_dir);
+        wallet.know(peer);
+        wallet.report();
+        wallet
+    }
+
     pub fn connect_to(&self, peer: &Wallet) {
         self.node.connect_to(&peer.node);
+        self.know(peer);
+    }
+
+    fn know(&self, peer: &Wallet) {
+        self.know_node(&peer.node);
+    }
+
+    pub fn know_node(&self, peer: &Node) {
         self.peers.lock().unwrap().push(WalletPeer {
-            node_id: peer.node.id().to_string(),
-            addresses: vec![peer.node.addr().to_string()],
+            node_id: peer.id().to_string(),
+            addresses: vec![peer.addr().to_string()],
         });
+    }
+
+    pub fn peers(&self) -> Vec<WalletPeer> {
+        self.peers.lock().unwrap().clone()
+    }
+
+    /// The phone is gone, with all that it had.
+    pub fn lose(self) {
+        self.node.kill();
+        wait(self.storage.shutdown(0)).unwrap();
     }
 
     pub fn reconnect(&self, peer: &Wallet) {

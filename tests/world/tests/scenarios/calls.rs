@@ -3,10 +3,10 @@
 use bitcoin::hex::FromHex;
 use peer_storage_ffi::alarms::AlarmResolution;
 use peer_storage_ffi::config::{BitcoinNetwork, OpenConfig, StorageSettings};
+use peer_storage_ffi::opening::StorageOpening;
 use peer_storage_ffi::secret::WalletSecret;
 use peer_storage_ffi::visits::SyncReport;
 use peer_storage_ffi::wallet::{ChannelIds, WalletPeer};
-use peer_storage_ffi::PeerStorage;
 use serde_json::{json, Value};
 
 use crate::answer::{self, counted, word};
@@ -135,7 +135,9 @@ fn open(device: &mut Device, sight: &Sight, dir: String, args: &mut Args) -> Out
         tor_proxy: None,
         linger_ms: 5_000,
     };
-    device.opened(wait(PeerStorage::open(config, secret))?);
+    let opening = StorageOpening::new(config, secret);
+    wait(opening.open())?;
+    device.opened(opening.take()?);
     Ok(json!({}))
 }
 

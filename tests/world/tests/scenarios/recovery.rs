@@ -26,7 +26,7 @@ pub fn call(device: &mut Device, start: &Value, call: &str, args: &mut Args) -> 
             proxy: None,
         };
         let settings = RecoverySettings { stay_ms: STAY_MS };
-        let recovery = wait(device.storage().start_recovery(chain, settings, None))?;
+        let recovery = device.storage().start_recovery(chain, settings, None)?;
         device.recovering.recovery = Some(recovery);
         return Ok(json!({}));
     }

@@ -18,6 +18,7 @@ import org.peerstorage.StorageStatus
 import org.peerstorage.WalletPeer
 import org.peerstorage.WalletReport
 import org.peerstorage.WalletSecret
+import org.peerstorage.android.open
 
 /** The wallet's node, which is not the library's business: here it lives in another process. */
 interface Node {

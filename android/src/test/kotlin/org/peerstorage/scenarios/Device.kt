@@ -24,6 +24,7 @@ import org.peerstorage.VisitOutcome
 import org.peerstorage.WalletReport
 import org.peerstorage.WalletSecret
 import org.peerstorage.WhyUnknown
+import org.peerstorage.android.open
 
 /** One data directory of a scenario, and what an app on it does: each step as tests/scenarios/README.md says. */
 class Device(private val directory: File, private val started: Started, private val told: Told) {

@@ -12,6 +12,7 @@ import org.peerstorage.WalletSecret
 import org.peerstorage.android.AndroidPeerStorage
 import org.peerstorage.android.PeerStorageJobs
 import org.peerstorage.android.PeerStorageSettings
+import org.peerstorage.android.open
 import org.peerstorage.android.statuses
 
 /** The secret of a test's wallet: the LDK seed of 32 equal bytes. */
