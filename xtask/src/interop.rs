@@ -6,9 +6,8 @@ mod python;
 use std::path::Path;
 use std::process::Command;
 
-use crate::bindings::target_dir;
 use crate::build::{self, Build};
-use crate::shell::{root, run, step, Outcome};
+use crate::shell::{root, run, step, target_dir, Outcome};
 
 /// What is talked to: the tool, and the chain and nodes of its recovery.
 const PROGRAMS: [&str; 2] = ["peer-storage-cli", "peer-storage-world"];

@@ -137,7 +137,7 @@ fn open(device: &mut Device, sight: &Sight, dir: String, args: &mut Args) -> Out
     };
     let opening = StorageOpening::new(config, secret);
     wait(opening.open())?;
-    device.opened(opening.take()?);
+    device.opened(done(opening.take())?);
     Ok(json!({}))
 }
 

@@ -8,7 +8,7 @@ use peer_storage_ffi::recovery_plan::{ChannelClaim, RecoveryPlan};
 use serde_json::{json, Value};
 
 use crate::calls::peers;
-use crate::device::{nothing, wait, Args, Device, Outcome};
+use crate::device::{done, nothing, wait, Args, Device, Outcome};
 
 /// Peers here take no half minute to read what they are sent.
 const STAY_MS: u64 = 1_000;
@@ -26,7 +26,7 @@ pub fn call(device: &mut Device, start: &Value, call: &str, args: &mut Args) -> 
             proxy: None,
         };
         let settings = RecoverySettings { stay_ms: STAY_MS };
-        let recovery = device.storage().start_recovery(chain, settings, None)?;
+        let recovery = done(device.storage().start_recovery(chain, settings, None))?;
         device.recovering.recovery = Some(recovery);
         return Ok(json!({}));
     }
