@@ -485,12 +485,16 @@ fn what_a_peer_has_contradicted_counts_no_more_also_after_a_restart() {
 
 #[test]
 fn of_strangers_that_return_garbage_nothing_is_remembered() {
-    for mut w in [wallet(), Example::unknown()] {
+    // Before a restore it is told of any peer, as long as it is connected.
+    let unknown = (Example::unknown(), Health::Unreadable);
+    for (mut w, shown) in [(wallet(), Health::NothingSent), unknown] {
         w.connect(7).returns_garbage(7, OpenError::Unreadable);
-        assert_eq!(w.health(7), Health::NothingSent);
+        assert_eq!(w.health(7), shown);
         w.disconnect(7);
         let peers = w.exchange.status().peers;
         assert!(peers.iter().all(|peer| peer.node_id != node_id(7)));
         assert!(!w.saved.storers.contains_key(&node_id(7)));
+        w.connect(7);
+        assert_eq!(w.health(7), Health::NothingSent);
     }
 }

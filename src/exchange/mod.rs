@@ -238,6 +238,9 @@ impl Exchange {
         let Some(connection) = self.connections.remove(peer) else {
             return;
         };
+        if !self.has_to_do_with_our_backup(peer) {
+            self.health.remove(peer);
+        }
         self.actions.retain(|action| match action {
             Action::Push { peer: to, .. } | Action::Warn { peer: to, .. } => to != peer,
             Action::Persist(_) | Action::ReadMonitors => true,

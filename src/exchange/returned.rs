@@ -106,9 +106,9 @@ impl Exchange {
     }
 
     /// What the peer says is not that it has a backup of ours: until it returns one again, what it returned
-    /// before counts no more. Of strangers nothing is remembered.
+    /// before counts no more. Of strangers nothing is remembered beyond their connection.
     fn contradicts(&mut self, peer: PublicKey, health: Health) {
-        if self.has_to_do_with_our_backup(&peer) {
+        if self.concerns_us(&peer) {
             self.health.insert(peer, health);
         }
         if let Some(storer) = self.storers.get_mut(&peer) {
@@ -375,7 +375,7 @@ impl Exchange {
         self.past == Past::Unknown || self.has_to_do_with_our_backup(peer)
     }
 
-    fn has_to_do_with_our_backup(&self, peer: &PublicKey) -> bool {
+    pub(super) fn has_to_do_with_our_backup(&self, peer: &PublicKey) -> bool {
         self.book.knows_channel_with(peer)
             || self.storers.contains_key(peer)
             || self.listed.contains(peer)
