@@ -17,7 +17,8 @@ import org.peerstorage.WalletSecret
  * @property directory the name of the data directory, inside `Context.getNoBackupFilesDir()`: a channel
  *   state that the system brings back from a cloud backup is old, and an old one loses money.
  * @property storage whom backups are kept for.
- * @property torProxy `host:port` of a SOCKS5 proxy through which all peers are reached; null: none.
+ * @property torProxy `host:port` of a SOCKS5 proxy, for peers with onion addresses; all others are dialled directly.
+ *   Null: peers with onion addresses alone are not reached.
  * @property backgroundBudget how long the storage may go on after the last activity has stopped. Android
  *   freezes a cached process about ten seconds after that.
  * @property passBudget how long one background pass of a job may take. Android gives a job ten minutes.
