@@ -446,12 +446,16 @@ fn a_missing_channel_is_an_alarm_also_after_a_foreign_backup_has_raised_the_epoc
 #[test]
 fn what_a_peer_has_contradicted_counts_no_more_also_after_a_restart() {
     type Says = fn(&mut Example);
-    let says: [(&str, Says); 4] = [
+    let says: [(&str, Says); 5] = [
         ("nothing", |w| {
             w.connect(1).returns_nothing(1);
         }),
         ("garbage", |w| {
             w.connect(1).returns_garbage(1, OpenError::Unreadable);
+        }),
+        // To this one nothing is pushed, which would be remembered as well.
+        ("a later version's", |w| {
+            w.connect(1).returns_garbage(1, OpenError::NewerFormat);
         }),
         ("another installation's", |w| {
             let other = foreign((0, 1), &[(1, 0, 5, Ready)]);
