@@ -1,7 +1,7 @@
 //! What is remembered of peers for a while. Identities cost a stranger nothing, so whatever has aged out
 //! has to go.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use bitcoin::secp256k1::PublicKey;
 
@@ -44,7 +44,12 @@ impl<V> Recent<V> {
             self.entries.retain(|peer, value| is_recent(peer, value));
             self.prune_at = FEW.max(2 * self.entries.len());
         }
-        let entry = self.entries.entry(peer).insert_entry(value);
-        entry.into_mut()
+        match self.entries.entry(peer) {
+            Entry::Occupied(mut entry) => {
+                entry.insert(value);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(value),
+        }
     }
 }

@@ -29,7 +29,12 @@ const OPERATIONS: u64 = 200;
 
 fn len_of(number: u64) -> usize {
     // Mostly small; some over many pages.
-    8 + (number * 7919) as usize % if number % 9 == 0 { 40_000 } else { 3_000 }
+    8 + (number * 7919) as usize
+        % if number.is_multiple_of(9) {
+            40_000
+        } else {
+            3_000
+        }
 }
 
 /// What the operation of this number asks for, and what is true after it.

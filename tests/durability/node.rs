@@ -371,6 +371,12 @@ pub fn key() -> BackupKey {
 
 /// The blob of this number, of a length of its own.
 pub fn blob_of(number: u64) -> Vec<u8> {
-    let len = 8 + (number * 7919 % if number % 5 == 0 { 60_000 } else { 4_000 }) as usize;
+    let len = 8
+        + (number * 7919
+            % if number.is_multiple_of(5) {
+                60_000
+            } else {
+                4_000
+            }) as usize;
     crate::store_support::blob(number, len).to_vec()
 }
