@@ -89,7 +89,9 @@ pub enum AlarmResolution {
     ThisDeviceIsCurrent,
 }
 
-crate::private::says_nothing!(StorageAlarm, AlarmKind, AlarmEvidence);
+crate::private::says_nothing!(StorageAlarm);
+crate::private::says_its_kind!(AlarmKind: StaleState, StorerRolledBack, StorerLostBackup);
+crate::private::says_its_kind!(AlarmEvidence: StampAhead, ChannelMissing, Numbers);
 
 impl From<Alarm> for StorageAlarm {
     fn from(alarm: Alarm) -> Self {

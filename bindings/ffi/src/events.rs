@@ -145,7 +145,9 @@ pub enum OmittedPart {
     },
 }
 
-crate::private::says_nothing!(EventRecord, StorageEvent, OmittedPart);
+crate::private::says_nothing!(EventRecord);
+crate::private::says_its_kind!(StorageEvent: AlarmRaised, AlarmOver, OtherInstallation, ChannelsMerged, Unreadable, Conflict, Omitted, PartsOmitted, NotBackedUp, CapacityLearned, Refused, UnknownChannel, FalseNumbers, SlotExpired);
+crate::private::says_its_kind!(OmittedPart: Peer, SpendableOutputs, ChannelDetails, FurtherAddresses, AppData, Monitor);
 
 impl From<Event> for StorageEvent {
     fn from(event: Event) -> Self {

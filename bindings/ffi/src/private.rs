@@ -11,4 +11,18 @@ macro_rules! says_nothing {
     )+};
 }
 
+/// `Debug` that says which value of an enum it is, and nothing of what is in it.
+macro_rules! says_its_kind {
+    ($type:ident: $($kind:ident),+) => {
+        impl ::std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(match self {
+                    $(Self::$kind { .. } => stringify!($kind)),+
+                })
+            }
+        }
+    };
+}
+
+pub(crate) use says_its_kind;
 pub(crate) use says_nothing;
