@@ -248,6 +248,8 @@ impl PeerStorage {
     /// [`attach`](Self::attach). One that was made here and has no channel yet is
     /// [declared new](Self::declare_new).
     pub fn adopt(&self) -> Result<(), PastError> {
+        // The last report may not have been looked at yet.
+        self.engine.refresh();
         self.engine.input(|exchange, now| exchange.adopt(now))
     }
 

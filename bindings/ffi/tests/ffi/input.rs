@@ -223,6 +223,17 @@ fn what_is_wrong_in_a_report_is_named_and_the_report_before_stays() {
 }
 
 #[test]
+fn a_wallet_is_adopted_as_it_was_last_reported() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = open(dir.path());
+        storage.report_wallet(report(Vec::new())).unwrap();
+        storage.report_wallet(report(vec![channel(2)])).unwrap();
+        wait(storage.adopt()).unwrap();
+    }
+}
+
+#[test]
 fn what_is_not_allowed_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(dir.path());
