@@ -81,6 +81,7 @@ extension Runner {
         let report = WalletReport(
             channels: all.channels.filter { !leftOut.contains($0.counterpartyNodeId) },
             peers: all.peers,
+            keepBackupsAt: all.keepBackupsAt,
             spendableOutputs: all.spendableOutputs,
             earliestHtlcExpiry: all.earliestHtlcExpiry
         )
