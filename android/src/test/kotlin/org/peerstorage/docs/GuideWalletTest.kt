@@ -21,6 +21,7 @@ import org.lightningdevkit.ldknode.BestBlock
 import org.lightningdevkit.ldknode.ChannelDetails
 import org.lightningdevkit.ldknode.NodeInterface
 import org.lightningdevkit.ldknode.NodeStatus
+import org.lightningdevkit.ldknode.OutPoint
 import org.lightningdevkit.ldknode.PeerDetails
 import org.peerstorage.Activity
 import org.peerstorage.ChannelClaim
@@ -107,7 +108,8 @@ class GuideWalletTest {
 
     @Test
     fun words_that_have_lived_here_are_adopted_with_the_channels_that_there_are() = test(Words.LIVED_HERE) { wallet ->
-        wallet.ldkNode.channels.add(ChannelDetails("11".repeat(32), NOBODY, null, null, 100_000u, null, true))
+        val funding = OutPoint("22".repeat(32), 0u)
+        wallet.ldkNode.channels.add(ChannelDetails("11".repeat(32), NOBODY, funding, null, 100_000u, null, true))
         assertEquals(Past.KNOWN, wallet.peerStorage.storage().status().past)
     }
 
