@@ -22,9 +22,12 @@
 
 #[cfg(feature = "esplora")]
 pub mod esplora;
+mod for_logs;
 
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, FeeRate, OutPoint, Script, Transaction, TxOut, Txid};
+
+use for_logs::for_logs;
 
 /// The chain as one source sees it.
 ///
@@ -184,29 +187,11 @@ impl ChainError {
     }
 }
 
-/// Others have written the text: it is cut, and nothing in it can look like another line of a log or
-/// steer a terminal.
-fn for_logs(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(ChainError::MAX_TEXT).map(plain).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use bitcoin::hashes::Hash;
 
     use super::*;
-
-    #[test]
-    fn a_reason_from_outside_is_cut_and_stays_on_one_line() {
-        let text = format!("bad\r\n\x1b[2J{}", "ü".repeat(1000));
-        let ChainError::Rejected { reason } = ChainError::rejected(text) else {
-            panic!("not a rejection");
-        };
-        assert_eq!(reason.chars().count(), ChainError::MAX_TEXT);
-        assert!(reason.starts_with("bad   [2J"));
-        assert!(!reason.chars().any(char::is_control));
-    }
 
     #[test]
     fn confirmations_count_from_one_and_never_below_zero() {
