@@ -4,6 +4,7 @@ mod android;
 mod bindings;
 mod build;
 mod crash;
+mod debian;
 mod deny;
 mod fuzz;
 mod interop;

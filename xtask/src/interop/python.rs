@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::debian;
 use crate::shell::{output, run, Outcome};
 
 /// Some of the packages want no older one.
@@ -39,30 +40,22 @@ pub fn ensure(made: &Path, requirements: &Path) -> Outcome<PathBuf> {
 /// The system's Python. On Debian and its kin it is installed where it is missing.
 fn system() -> Outcome<String> {
     let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
-    let Err(missing) = check(&python) else {
-        return Ok(python);
+    let missing = || match check(&python) {
+        Ok(()) => Vec::new(),
+        Err(why) => vec![why],
     };
-    println!("{missing}");
-    if !Path::new("/etc/debian_version").exists() {
-        return Err(format!("{missing}; {}", elsewhere()));
-    }
-    // A package index can change between its update and the download. The second try gets over it.
-    install().or_else(|error| {
-        println!("{error}; once more");
-        install()
-    })?;
-    check(&python).map_err(|still| format!("after the install: {still}; {}", elsewhere()))?;
+    debian::ensure(missing, &["python3", "python3-venv"], &elsewhere())?;
     Ok(python)
 }
 
 /// Whether it is new enough, and can make environments.
-fn check(python: &str) -> Outcome {
+fn check(python: &str) -> Result<(), &'static str> {
     let ask = "import ensurepip, sys, venv; print(*sys.version_info[:2])";
     let said = output(python, &["-c", ask]);
     let version = said.as_deref().and_then(version);
     match version {
-        None => Err(format!("{python} is not there, or has no venv")),
-        Some(version) if version < OLDEST => Err(format!("{python} is too old: {version:?}")),
+        None => Err("a Python with venv"),
+        Some(version) if version < OLDEST => Err("a Python that is new enough"),
         Some(_) => Ok(()),
     }
 }
@@ -73,35 +66,10 @@ fn version(said: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn install() -> Outcome {
-    run(apt_get().arg("update"))?;
-    run(apt_get()
-        .args([
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            "install",
-            "-y",
-            "--no-install-recommends",
-        ])
-        .args(["python3", "python3-venv"]))
-}
-
-fn apt_get() -> Command {
-    let mut command = if output("id", &["-u"]).as_deref() == Some("0") {
-        Command::new("env")
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "env"]);
-        sudo
-    };
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]);
-    command
-}
-
 fn elsewhere() -> String {
     let (major, minor) = OLDEST;
     format!(
-        "install Python {major}.{minor} to 3.13 with venv (macOS: `brew install python@3.13`; Fedora: \
+        "Python {major}.{minor} to 3.13 with venv (macOS: `brew install python@3.13`; Fedora: \
          `dnf install python3`), or name one with PYTHON=..."
     )
 }
