@@ -324,9 +324,12 @@ impl Exchange {
             Past::Known => self.was_restored,
             Past::Unknown => self.live.is_none(),
         };
+        if !lost {
+            return Vec::new();
+        }
         let may_be_open =
             |channel: &&ChannelRecord| channel.restored && channel.phase != ChannelPhase::Closing;
-        let channels = self.book.channels.iter().filter(|_| lost);
+        let channels = self.book.channels.iter();
         channels.filter(may_be_open).cloned().collect()
     }
 

@@ -76,10 +76,7 @@ impl Exchange {
 
     /// Its 136 came first, or its time was over: it has nothing of ours.
     pub(super) fn nothing_returned(&mut self, now: Time, peer: PublicKey) {
-        if self.past == Past::Unknown {
-            let known = self.book.names_peer(&peer);
-            self.candidates.gave_nothing(peer, known);
-        }
+        self.gave_nothing(peer);
         let should_be_there = self.owes_us_what_was_sent(now, &peer);
         let (Some(connection), Some(storer)) =
             (self.connections.get(&peer), self.storers.get(&peer))
@@ -102,6 +99,14 @@ impl Exchange {
         self.persist_storer(peer);
         if twice {
             self.raise(now, AlarmKind::StorerLostBackup { peer });
+        }
+    }
+
+    /// A restore is told that the peer was heard.
+    fn gave_nothing(&mut self, peer: PublicKey) {
+        if self.past == Past::Unknown {
+            let known = self.book.names_peer(&peer);
+            self.candidates.gave_nothing(peer, known);
         }
     }
 
@@ -137,10 +142,7 @@ impl Exchange {
     }
 
     fn unreadable(&mut self, peer: PublicKey, error: OpenError) {
-        if self.past == Past::Unknown {
-            let known = self.book.names_peer(&peer);
-            self.candidates.gave_nothing(peer, known);
-        }
+        self.gave_nothing(peer);
         let newer_version = matches!(error, OpenError::UnknownVersion(_) | OpenError::NewerFormat);
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.returned_newer_format = newer_version;

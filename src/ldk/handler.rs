@@ -83,7 +83,8 @@ impl Connections {
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        for (peer, connection) in std::mem::take(&mut *lock(&self.of)) {
+        let left = std::mem::take(&mut *lock(&self.of));
+        for (peer, connection) in left {
             self.engine.disconnected(peer, Some(connection));
         }
     }
@@ -241,10 +242,6 @@ where
         }
     }
 
-    fn disconnected(&self, peer: &PublicKey) {
-        self.connections.ended(peer);
-    }
-
     fn forget(&self, peer: &PublicKey) {
         let mut outbound = lock(&self.outbound);
         outbound.retrievals.retain(|(to, _)| to != peer);
@@ -287,7 +284,7 @@ where
 
     fn peer_disconnected(&self, their_node_id: PublicKey) {
         self.forget(&their_node_id);
-        self.disconnected(&their_node_id);
+        self.connections.ended(&their_node_id);
         self.inner.peer_disconnected(their_node_id);
     }
 
@@ -325,7 +322,7 @@ where
         if let Err(()) = self.inner.peer_connected(their_node_id, msg, inbound) {
             // There will be no `peer_disconnected`.
             self.forget(&their_node_id);
-            self.disconnected(&their_node_id);
+            self.connections.ended(&their_node_id);
             return Err(());
         }
         // The peer's 136 may be the next thing to be handled: our own numbers must be known by then.

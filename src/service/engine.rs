@@ -154,14 +154,10 @@ impl Engine {
     }
 
     pub fn disconnected(&self, peer: PublicKey, connection: Option<ConnectionId>) {
-        let was_present = self.input(|exchange, now| {
-            let is_present = exchange.connection(&peer) == connection;
-            if is_present {
-                exchange.disconnected(now, peer);
-            }
-            is_present
+        let ended = self.input_on(&peer, connection, |exchange, now| {
+            exchange.disconnected(now, peer);
         });
-        if !was_present {
+        if ended.is_none() {
             return;
         }
         lock(&self.desk).refused.remove(&peer);
@@ -176,7 +172,7 @@ impl Engine {
     /// `peer_storage` (type 7) came. Whether it is kept depends on the channels of this moment: one
     /// that has just come to be counts (safety rule 11).
     pub fn storage_received(&self, peer: PublicKey, connection: Option<ConnectionId>, blob: &[u8]) {
-        if !self.is_present(&peer, connection) {
+        if !self.look(|exchange| exchange.connection(&peer) == connection) {
             return;
         }
         if self.refuse_if_closed(peer) {
@@ -185,7 +181,9 @@ impl Engine {
         if self.live_state_is_outdated() {
             self.refresh();
         }
-        self.input(|exchange, now| exchange.storage_received(now, peer, Arc::from(blob)));
+        self.input_on(&peer, connection, |exchange, now| {
+            exchange.storage_received(now, peer, Arc::from(blob));
+        });
         self.relieve_the_worker();
         // It may have been closed in between.
         self.refuse_if_closed(peer);
@@ -226,7 +224,9 @@ impl Engine {
         if opened.is_ok() {
             self.refresh();
         }
-        self.input(|exchange, now| exchange.retrieval_received(now, peer, blob, opened));
+        self.input_on(&peer, connection, |exchange, now| {
+            exchange.retrieval_received(now, peer, blob, opened);
+        });
     }
 
     /// A warning of a peer was logged.
@@ -241,13 +241,10 @@ impl Engine {
         connection: Option<ConnectionId>,
         message: Outbound,
     ) -> bool {
-        self.input(|exchange, now| {
-            exchange.connection(&peer) == connection && exchange.may_leave(now, peer, message)
-        })
-    }
-
-    fn is_present(&self, peer: &PublicKey, connection: Option<ConnectionId>) -> bool {
-        self.look(|exchange| exchange.connection(peer) == connection)
+        let may_leave = self.input_on(&peer, connection, |exchange, now| {
+            exchange.may_leave(now, peer, message)
+        });
+        may_leave.unwrap_or(false)
     }
 
     /// Whether the node's own handler may see a message of the peer.
@@ -257,17 +254,34 @@ impl Engine {
         connection: Option<ConnectionId>,
         offered: impl Into<Offered>,
     ) -> Verdict {
-        if !self.is_present(&peer, connection) {
-            return Verdict::Drop;
-        }
         let Offered { message, secret } = offered.into();
-        let Inbound::Reestablish(id, theirs) = message else {
-            return self.input(|exchange, now| exchange.inbound(now, peer, message));
+        let verdict = match message {
+            Inbound::Reestablish(id, theirs) => {
+                let proof = secret.map_or(Proof::Unchecked, |secret| {
+                    self.proof(&peer, &id, &theirs, &secret)
+                });
+                self.input_on(&peer, connection, |exchange, now| {
+                    exchange.reestablish(now, peer, id, theirs, proof)
+                })
+            }
+            message => self.input_on(&peer, connection, |exchange, now| {
+                exchange.inbound(now, peer, message)
+            }),
         };
-        let proof = secret.map_or(Proof::Unchecked, |secret| {
-            self.proof(&peer, &id, &theirs, &secret)
-        });
-        self.input(|exchange, now| exchange.reestablish(now, peer, id, theirs, proof))
+        verdict.unwrap_or(Verdict::Drop)
+    }
+
+    /// An input of one connection. None: that is no more, or it is no longer the present one. Asked under the
+    /// lock that decides, since the peer may connect anew at any moment.
+    fn input_on<R>(
+        &self,
+        peer: &PublicKey,
+        connection: Option<ConnectionId>,
+        input: impl FnOnce(&mut Exchange, Time) -> R,
+    ) -> Option<R> {
+        self.input(|exchange, now| {
+            (exchange.connection(peer) == connection).then(|| input(exchange, now))
+        })
     }
 
     /// Has the wallet check the secret, where something depends on it: outside of our locks.
