@@ -16,8 +16,13 @@ use crate::shell::{step, Outcome};
 pub const JNA: &str = "5.18.1";
 pub const COROUTINES: &str = "1.10.2";
 
+/// Makes sure that what it takes is there.
+pub fn tools() -> Outcome {
+    step("Java and Maven", java::ensure)
+}
+
 pub fn kotlin(build: Build) -> Outcome {
-    step("Java and Maven", java::ensure)?;
+    tools()?;
     step("programs of the scenarios", || {
         build::build(&SCENARIO_PROGRAMS, build)
     })?;
@@ -34,7 +39,7 @@ pub fn kotlin(build: Build) -> Outcome {
 
 /// Compiles without testing, and returns the folder of what an AAR has as its classes.
 pub fn classes() -> Outcome<PathBuf> {
-    step("Java and Maven", java::ensure)?;
+    tools()?;
     let bindings = bindings(&Options::default(), Build::Alone)?;
     step("Kotlin classes", || {
         maven::maven(&["compile".into(), defined("bindings.dir", &bindings.kotlin)])

@@ -21,11 +21,11 @@ use build::Build;
 use shell::{cargo, run, step, Outcome};
 
 const HELP: &str = "\
-cargo xtask test [--full]                   all tests in Rust, and Bitcoin Core's word on their chains; in full, also...
+cargo xtask test [--full]                   all tests, and Bitcoin Core's word on their chains; in full, also...
 cargo xtask ldk-node                        ...those with a real ldk-node, which take long to build
-cargo xtask kotlin                          ...those of android/, on the JVM with the real library
-cargo xtask swift                           ...those of ios/, where need be with a Swift of its own
-cargo xtask interop                         of the first, those against Core Lightning's own Python code alone
+cargo xtask kotlin                          of the first, those of android/ alone, on the JVM with the real library
+cargo xtask swift                           those of ios/ alone, where need be with a Swift of its own
+cargo xtask interop                         those against Core Lightning's own Python code alone
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask crash [--times N]               N (1000) power cuts and kills of each kind, and no blob or generation lost
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)

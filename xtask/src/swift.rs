@@ -15,6 +15,11 @@ use toolchain::Toolchain;
 /// Another Rust core, which a program of the tests is linked with beside ours.
 const OTHER_CORE: &str = "other-wallet-core";
 
+/// Makes sure that what it takes is there.
+pub fn tools() -> Outcome {
+    step("Swift", Toolchain::find).map(drop)
+}
+
 pub fn swift(build: Build) -> Outcome {
     let toolchain = step("Swift", Toolchain::find)?;
     let bindings = bindings::bindings(&Options::default(), build)?;

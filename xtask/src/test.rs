@@ -1,5 +1,5 @@
-//! `cargo xtask test`: the tests in Rust, those against Core Lightning's Python code, and Bitcoin Core's judgement
-//! of all their chains.
+//! `cargo xtask test`: the tests in Rust, in Kotlin and in Swift, those against Core Lightning's Python code, and
+//! Bitcoin Core's judgement of all their chains.
 
 use std::env;
 use std::fs;
@@ -24,8 +24,8 @@ pub const EVERY_FEATURE: &str = "ldk-peer-storage/esplora";
 // The end-to-end tests wait more than they compute: with one for each core most of the time is idle.
 const TEST_THREADS: &str = "8";
 
-/// `full`: also those with a real ldk-node, which are a workspace of their own and take long to build, and those
-/// in Kotlin and Swift, which need tools of their own.
+/// `full`: also those with a real ldk-node, which are a workspace of their own and take long to build; and where the
+/// tools for Kotlin or Swift cannot be had, that is an error.
 pub fn test(full: bool) -> Outcome {
     step("cmake and Boost", native::ensure)?;
 
@@ -43,11 +43,11 @@ pub fn test(full: bool) -> Outcome {
     // What they start writes its chains too.
     env::set_var("TESTKIT_CHAINS", &chains);
     interop::interop(Build::WithAllTests)?;
+    let kotlin = with_tools("Kotlin", kotlin::tools, kotlin::kotlin, full)?;
+    let swift = with_tools("Swift", swift::tools, swift::swift, full)?;
 
     if full {
         ldk_node::test(Some(&chains))?;
-        kotlin::kotlin(Build::WithAllTests)?;
-        swift::swift(Build::WithAllTests)?;
     }
 
     step("tests of the replay", || {
@@ -57,7 +57,26 @@ pub fn test(full: bool) -> Outcome {
         run(cargo()
             .args(["run", "--quiet", "--package", REPLAY, "--"])
             .arg(&chains))
-    })
+    })?;
+    for not_run in [kotlin, swift].iter().flatten() {
+        println!("xtask: {not_run}");
+    }
+    Ok(())
+}
+
+/// Tests with tools of their own. Where those cannot be had, a run that is not full goes on without, and gives what
+/// is to be said about it.
+fn with_tools(
+    language: &str,
+    tools: impl FnOnce() -> Outcome,
+    tests: impl FnOnce(Build) -> Outcome,
+    full: bool,
+) -> Outcome<Option<String>> {
+    match tools() {
+        Ok(()) => tests(Build::WithAllTests).map(|()| None),
+        Err(why) if full => Err(why),
+        Err(why) => Ok(Some(format!("NOT RUN: the tests in {language}: {why}"))),
+    }
 }
 
 fn empty(dir: &Path) -> Outcome {

@@ -316,7 +316,9 @@ impl PeerStorage {
     }
 
     /// Data of the app's own to find again after a loss: `RestoreReport.app_data`. Peers that keep large
-    /// backups keep it. Keep it small: it takes the room of channels' monitors. Durable on return.
+    /// backups keep it. Keep it small: it takes the room of channels' monitors. Durable on return, once the past is
+    /// known; before, there is no backup that it could be in, and it is lost with the process: set it again after
+    /// `declare_new`, `adopt` or `finish_restore`.
     pub async fn set_app_data(&self, data: Vec<u8>) -> Outcome<()> {
         parse::limit("data", data.len(), MOST_APP_DATA)?;
         self.on(Lane::Disk, move |inner| {
