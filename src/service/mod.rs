@@ -285,7 +285,8 @@ impl PeerStorage {
 
     // ---- the app ----------------------------------------------------------------------------
 
-    /// Data of the app's own to find again after a loss (full tier alone).
+    /// Data of the app's own to find again after a loss (full tier alone). Before the past is known there is no
+    /// backup that it could be in: set it again then.
     pub fn set_app_data(&self, data: Vec<u8>) {
         self.engine
             .input(|exchange, now| exchange.app_data_changed(now, data));
@@ -335,6 +336,8 @@ impl PeerStorage {
 
     /// Carries out what the person decided about an alarm.
     pub fn resolve_alarm(&self, id: AlarmId, resolution: Resolution) -> Result<(), ResolveError> {
+        // Judged by the wallet as it is, and the last report may not have been looked at yet.
+        self.engine.refresh();
         self.engine
             .input(|exchange, now| exchange.resolve_alarm(now, id, resolution))?;
         self.engine.wake();

@@ -1,13 +1,16 @@
-//! The end of the service, and what the disk does to it.
+//! The end of the service, what the disk does to it, and what a decision goes by.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::Network;
 use lightning::sign::KeysManager;
 
-use super::{Config, PeerStorage};
-use crate::backup::ChannelIds;
-use crate::exchange::Action;
+use super::{Config, PeerStorage, WalletSource};
+use crate::backup::{ChannelIds, ChannelKind, ChannelPhase, ChannelRecord};
+use crate::exchange::{Action, Resolution, ResolveError, WalletState};
 use crate::store::StoreError;
 
 /// Longer than any test may take.
@@ -70,4 +73,50 @@ fn what_is_meant_for_a_connection_that_has_ended_keeps_nobody_waiting() {
     };
     assert!(!storage.engine.send(vec![gone]));
     assert!(storage.flush(Duration::from_secs(5)));
+}
+
+/// A wallet with one channel at this state stamp; with none where it is zero.
+struct Stamped(AtomicU64);
+
+impl WalletSource for Stamped {
+    fn wallet_state(&self) -> WalletState {
+        let update_id = self.0.load(Ordering::SeqCst);
+        let record = ChannelRecord {
+            counterparty: PublicKey::from_slice(&[2; 33]).unwrap(),
+            ids: ChannelIds {
+                short_channel_id: Some(1),
+                ..ChannelIds::default()
+            },
+            update_id,
+            phase: ChannelPhase::Ready,
+            restored: false,
+            kind: ChannelKind::Anchors,
+            channel_keys_id: None,
+            value_sat: None,
+        };
+        WalletState {
+            channels: (update_id > 0).then_some(record).into_iter().collect(),
+            ..WalletState::default()
+        }
+    }
+}
+
+#[test]
+fn a_decision_goes_by_the_wallet_as_it_is_and_not_as_it_was_looked_at_last() {
+    for (found, decided) in [(5, Ok(())), (4, Err(ResolveError::ProvedStale))] {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = open(&dir);
+        let wallet = Arc::new(Stamped(AtomicU64::new(5)));
+        storage.attach(wallet.clone());
+        wallet.0.store(0, Ordering::SeqCst);
+        storage.wallet_changed();
+        assert!(storage.flush(LONG));
+        let alarm = storage.alarms()[0].id;
+
+        // Nobody says that the wallet has changed.
+        wallet.0.store(found, Ordering::SeqCst);
+        let decision = storage.resolve_alarm(alarm, Resolution::ThisDeviceIsCurrent);
+        assert_eq!(decision, decided);
+        assert_eq!(storage.is_holding(), decided.is_err());
+    }
 }

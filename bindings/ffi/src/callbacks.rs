@@ -230,4 +230,41 @@ mod tests {
         assert!(heard.len() <= MOST_WAITING + 1, "{}", heard.len());
         assert!(heard.windows(2).all(|two| two[0] < two[1]), "in order");
     }
+
+    /// Keeps the thread of callbacks busy until what is returned is dropped.
+    fn busy() -> mpsc::Sender<()> {
+        let (open, opened) = mpsc::channel::<()>();
+        assert!(dispatch(Box::new(move || {
+            let _ = opened.recv();
+        })));
+        open
+    }
+
+    #[test]
+    fn what_panics_takes_nothing_along_that_was_put_before() {
+        let (told, hears) = mpsc::channel();
+        let inbox = Inbox::new(move |number| {
+            let _ = told.send(number);
+            assert_ne!(number, 0, "as a listener may");
+        });
+        let open = busy();
+        // One ring for all three.
+        (0..3).for_each(|number| inbox.put(number));
+        drop(open);
+        let heard: Vec<u32> = (0..3).map(|_| hears.recv().unwrap()).collect();
+        assert_eq!(heard, [0, 1, 2]);
+    }
+
+    #[test]
+    fn who_is_gone_is_told_nothing_more() {
+        let (told, hears) = mpsc::channel();
+        let inbox = Inbox::new(move |number| {
+            let _ = told.send(number);
+        });
+        let open = busy();
+        inbox.put(1);
+        drop(inbox);
+        drop(open);
+        assert_eq!(hears.recv(), Err(mpsc::RecvError));
+    }
 }

@@ -145,3 +145,57 @@ pub(crate) fn quietly(work: impl FnOnce()) {
 fn not_done(_: JoinError) -> PeerStorageError {
     PeerStorageError::panicked()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn wait<T>(call: impl Future<Output = T>) -> T {
+        runtime().unwrap().tokio.block_on(call)
+    }
+
+    const BUSY: PeerStorageError = PeerStorageError::NotNow {
+        obstacle: Obstacle::Busy,
+    };
+
+    #[test]
+    fn what_is_stuck_in_one_lane_holds_up_no_other_and_answers_in_time() {
+        let (release, released) = channel::<()>();
+        let released = Arc::new(std::sync::Mutex::new(released));
+        let places = PLACES[Lane::Long as usize];
+        for _ in 0..places {
+            let released = Arc::clone(&released);
+            let stuck = run_within(Lane::Long, Duration::ZERO, move |_| {
+                let _ = released.lock().map(|released| released.recv());
+                Ok(())
+            });
+            assert_eq!(wait(stuck), Err(BUSY), "it goes on, and its caller not");
+        }
+        let no_turn = run_within(Lane::Long, Duration::ZERO, |_| Ok(()));
+        assert_eq!(wait(no_turn), Err(BUSY));
+        for lane in [Lane::Leaving, Lane::Bounded, Lane::Disk] {
+            assert_eq!(wait(run(lane, || Ok(1))), Ok(1));
+        }
+        drop(release);
+        assert_eq!(wait(run(Lane::Long, || Ok(2))), Ok(2), "its turn comes");
+    }
+
+    #[test]
+    fn waiting_for_a_turn_takes_from_the_budget() {
+        let budget = Duration::from_secs(3600);
+        let left = wait(run_within(Lane::Bounded, budget, Ok)).unwrap();
+        assert!(left < budget && left > budget / 2, "{left:?}");
+        let no_budget = run_within(Lane::Bounded, Duration::ZERO, Ok);
+        assert_eq!(wait(no_budget), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_panic_ends_no_thread_of_the_apps() {
+        let panics = || -> Outcome<()> { panic!("as a bug may") };
+        assert_eq!(contained(panics), Err(PeerStorageError::panicked()));
+        quietly(|| drop(panics()));
+    }
+}

@@ -1,3 +1,5 @@
+use std::thread;
+
 use peer_storage_ffi::config::OpenConfig;
 use peer_storage_ffi::status::Activity;
 
@@ -102,5 +104,26 @@ fn short_hops_and_long_ones_leave_it_open_as_the_facts_say() {
         wait_until("it to be open", || !is_suspended(&storage));
         assert!(wait(storage.next_event()).unwrap().is_none());
     }
+    wait(storage.shutdown(ENOUGH)).unwrap();
+}
+
+#[test]
+fn a_hold_that_is_released_keeps_nothing_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    let hold = storage.hold().unwrap();
+    let leaving = {
+        let storage = storage.clone();
+        thread::spawn(move || wait(storage.on_background(60_000)))
+    };
+    wait_until("it to be left", || {
+        storage.status().unwrap().activity == Activity::Draining
+    });
+    hold.release();
+    wait_until("the rest", || {
+        storage.status().unwrap().activity == Activity::Suspended
+    });
+    assert!(leaving.join().unwrap().unwrap().suspended);
+    hold.release();
     wait(storage.shutdown(ENOUGH)).unwrap();
 }

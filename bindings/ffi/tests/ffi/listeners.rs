@@ -3,6 +3,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use peer_storage_ffi::callbacks::CallbackError;
+use peer_storage_ffi::relay::RelayListener;
 use peer_storage_ffi::status::Activity;
 use peer_storage_ffi::PeerStorage;
 
@@ -28,9 +29,18 @@ fn a_listener_is_told_the_present_first_and_then_what_changes() {
     let listener = Listener::new(|| Ok(()));
     let subscription = storage.subscribe(listener.clone()).unwrap();
     wait_until("the present", || listener.times() > 0);
+    // Nothing of this changes how things stand.
+    for _ in 0..20 {
+        storage.on_network_changed(false);
+        storage.report_tip(1);
+        storage.on_foreground();
+        wait(storage.next_event()).unwrap();
+    }
     wait(storage.on_background(ENOUGH)).unwrap();
     let suspended = || last_activity(&listener) == Some(Activity::Suspended);
     wait_until("the suspension to be told", suspended);
+    let told = listener.told.lock().unwrap().clone();
+    assert!(told.windows(2).all(|two| two[0] != two[1]), "each once");
 
     subscription.cancel();
     let times = listener.times();
@@ -140,5 +150,24 @@ fn a_listener_that_does_not_return_makes_others_late_and_nothing_else() {
     wait_until("the other to be told the last", || {
         last_activity(&late) == Some(Activity::Suspended)
     });
+    wait(storage.shutdown(ENOUGH)).unwrap();
+}
+
+#[test]
+fn a_relay_that_is_dropped_lets_go_of_its_listener() {
+    struct Silent;
+    impl RelayListener for Silent {
+        fn on_steps_waiting(&self) -> Result<(), CallbackError> {
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    let listener = Arc::new(Silent);
+    let weak = Arc::downgrade(&listener);
+    let relay = storage.message_relay(listener).unwrap();
+    assert!(relay.is_current().unwrap());
+    drop(relay);
+    wait_until("the listener to be let go", || weak.upgrade().is_none());
     wait(storage.shutdown(ENOUGH)).unwrap();
 }

@@ -49,6 +49,18 @@ fn a_log_writer_gets_the_lines_of_the_sdk_at_its_level_and_may_fail() {
     wait_until("the line", || has("second"));
     assert!(!has("too low") && !has("asks https://example.org") && !has("by the writer"));
 
-    set_log_writer(None, StorageLogLevel::Trace).unwrap();
+    /// A writer that ends itself in the midst of it.
+    struct Ends;
+    impl StorageLogWriter for Ends {
+        fn write(&self, _: StorageLogRecord) -> Result<(), CallbackError> {
+            set_log_writer(None, StorageLogLevel::Trace).unwrap();
+            Ok(())
+        }
+    }
+    set_log_writer(Some(Arc::new(Ends)), StorageLogLevel::Warn).unwrap();
+    log::warn!(target: "ldk_peer_storage::test", "third");
+    wait_until("the writer to end itself", || {
+        log::max_level() == log::LevelFilter::Off
+    });
     assert!(!log::log_enabled!(target: "ldk_peer_storage::test", log::Level::Error));
 }

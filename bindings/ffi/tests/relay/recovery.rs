@@ -265,7 +265,9 @@ fn coins_come_back_over_the_apps_own_chain_source() {
     assert!(!progress.done);
     assert_eq!(progress.channels[0].peer, peer.id().to_string());
     wait_until("the peer to close", || chain.spender(funding).is_some());
-    assert!(told.any(|event| matches!(event, RecoveryEvent::Asked { .. })));
+    wait_until("the app to be told of it", || {
+        told.any(|event| matches!(event, RecoveryEvent::Asked { .. }))
+    });
 
     // The app is closed and opened again: what was agreed to is in the directory.
     drop(recovery);
