@@ -98,7 +98,8 @@ impl Package {
     pub(super) fn run_at(&self, program: &Path) -> Command {
         let mut command = self.env();
         command.args(["timeout", "--foreground", "--kill-after=5", LONGEST]);
-        command.arg(program);
+        // By the line: how far one came that was ended has to show.
+        command.args(["stdbuf", "-oL"]).arg(program);
         command
     }
 
