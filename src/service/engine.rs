@@ -135,6 +135,8 @@ impl Engine {
             }
             (exchange.connection(&peer), exchange.pending_slot(&peer))
         });
+        // The end of an earlier connection, at another handler, may be told later or never.
+        lock(&self.desk).refused.remove(&peer);
         (connection, self.kept_for(peer, pending))
     }
 
@@ -157,11 +159,11 @@ impl Engine {
         let ended = self.input_on(&peer, connection, |exchange, now| {
             exchange.disconnected(now, peer);
         });
-        if ended.is_none() {
+        let Some(connection) = connection.filter(|_| ended.is_some()) else {
             return;
-        }
+        };
         lock(&self.desk).refused.remove(&peer);
-        self.outbox.disconnected(&peer);
+        self.outbox.ended(connection);
     }
 
     /// LDK's own handler had kept a blob for the peer.
@@ -175,7 +177,7 @@ impl Engine {
         if !self.look(|exchange| exchange.connection(&peer) == connection) {
             return;
         }
-        if self.refuse_if_closed(peer) {
+        if self.refuse_if_closed(peer, connection) {
             return;
         }
         if self.live_state_is_outdated() {
@@ -186,20 +188,25 @@ impl Engine {
         });
         self.relieve_the_worker();
         // It may have been closed in between.
-        self.refuse_if_closed(peer);
+        self.refuse_if_closed(peer, connection);
     }
 
     /// Says once a connection that a blob is not kept, since the feature bit goes on to offer it.
-    fn refuse_if_closed(&self, peer: PublicKey) -> bool {
+    fn refuse_if_closed(&self, peer: PublicKey, connection: Option<ConnectionId>) -> bool {
+        // As in `send`: nothing is put there for a connection that has ended.
+        let exchange = lock(&self.exchange);
         let mut desk = lock(&self.desk);
         if !desk.is_closed() {
             return false;
         }
+        let is_present = exchange.connection(&peer) == connection;
+        let Some(connection) = connection.filter(|_| is_present) else {
+            return true;
+        };
         if desk.refused.insert(peer) {
-            drop(desk);
             self.outbox.put(Envelope {
                 peer,
-                connection: None,
+                connection,
                 message: Outgoing::Warning("peer_storage is not kept at present".to_owned()),
             });
         }
@@ -330,10 +337,9 @@ impl Engine {
             present.is_none() || connection_of(peer) == present
         });
         self.done.notify_all();
-        let current = taken.into_iter().filter(|envelope| {
-            let present = exchange.connection(&envelope.peer);
-            present.is_some() && (envelope.connection.is_none() || envelope.connection == present)
-        });
+        let current = taken
+            .into_iter()
+            .filter(|envelope| exchange.connection(&envelope.peer) == Some(envelope.connection));
         current
             .map(|envelope| (envelope.peer, envelope.message))
             .collect()

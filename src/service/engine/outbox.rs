@@ -16,10 +16,10 @@ pub(crate) enum Outgoing {
     Warning(String),
 }
 
-/// A message, and the one connection that it may leave on; none: any.
+/// A message, and the one connection that it may leave on.
 pub(super) struct Envelope {
     pub peer: PublicKey,
-    pub connection: Option<ConnectionId>,
+    pub connection: ConnectionId,
     pub message: Outgoing,
 }
 
@@ -44,7 +44,35 @@ impl Outbox {
         lock(&self.0).is_empty()
     }
 
-    pub fn disconnected(&self, peer: &PublicKey) {
-        lock(&self.0).retain(|envelope| envelope.peer != *peer);
+    /// What was for this connection is not sent any more. The peer may have another by now, of another
+    /// handler or a later one of the same: what waits for that stays.
+    pub fn ended(&self, connection: ConnectionId) {
+        lock(&self.0).retain(|envelope| envelope.connection != connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_connection_costs_the_next_one_nothing() {
+        let secret = SecretKey::from_slice(&[1; 32]).unwrap();
+        let peer = PublicKey::from_secret_key(&Secp256k1::new(), &secret);
+        let outbox = Outbox::default();
+        for connection in [1, 2] {
+            outbox.put(Envelope {
+                peer,
+                connection: ConnectionId(connection),
+                message: Outgoing::Storage(vec![7; 100]),
+            });
+        }
+        // Told late: the peer has connected anew, and its backup waits.
+        outbox.ended(ConnectionId(1));
+        let left = outbox.take(|_| true);
+        let left: Vec<_> = left.iter().map(|envelope| envelope.connection.0).collect();
+        assert_eq!(left, [2]);
     }
 }

@@ -192,13 +192,15 @@ impl Engine {
             // Under the exchange's lock, which the end of a connection takes as well: put there after that, it would
             // wait for somebody to take it who may never come.
             let exchange = lock(&self.exchange);
-            let present = exchange.connection(&peer);
-            if present.is_none() || connection.is_some() && connection != present {
+            let Some(present) = exchange.connection(&peer) else {
+                continue;
+            };
+            if connection.is_some_and(|connection| connection != present) {
                 continue;
             }
             self.outbox.put(Envelope {
                 peer,
-                connection,
+                connection: present,
                 message,
             });
             any = true;
