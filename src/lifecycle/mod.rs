@@ -183,6 +183,9 @@ impl Lifecycle {
 
     /// Visits all peers, reads back, pushes what is due; then, where the app is not visible, closes
     /// everything. For the system's schedulers (BGTaskScheduler, JobScheduler, WorkManager).
+    ///
+    /// That a peer without a channel has lost our backup is known after 30 s on one connection, and not before it
+    /// is sent anything again (safety rule 1): that takes a longer pass, or the app on the screen.
     pub fn run_background_pass(&self, budget: Duration) -> PassReport {
         calls::run_background_pass(&self.shared, budget)
     }
