@@ -7,8 +7,8 @@
 //!                     Record ▼ │ Faults          of directories that a test has named; others pass
 //! ```
 //!
-//! It is registered as the default VFS of the process, so the library is as it is in a wallet. Reads,
-//! locks and shared memory pass untouched. What changes a file is counted, recorded, and can be made to
+//! It is registered as the default VFS of the process, so the library is as it is in a wallet. Reads
+//! and locks pass untouched, and so does what is written to shared memory. What changes or extends a file is counted, recorded, and can be made to
 //! fail. Real syncs are left out everywhere: what is durable is worked out from the record
 //! (`after_loss.rs`), and a process that is killed needs none.
 //!
@@ -596,6 +596,7 @@ unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_i
     pass!(file, xDeviceCharacteristics)
 }
 
+/// The index of the log is a file that grows as well.
 unsafe extern "C" fn shm_map(
     file: *mut ffi::sqlite3_file,
     page: c_int,
@@ -603,6 +604,13 @@ unsafe extern "C" fn shm_map(
     extend: c_int,
     out: *mut *mut c_void,
 ) -> c_int {
+    if let Some(watched) = watched_of(file).filter(|_| extend != 0) {
+        match take_fault(&mut lock(&watched.disk.state), false) {
+            None => {}
+            Some(Fault::Full | Fault::Short) => return ffi::SQLITE_IOERR_SHMSIZE,
+            Some(_) => return ffi::SQLITE_IOERR_SHMMAP,
+        }
+    }
     pass!(file, xShmMap, page, size, extend, out)
 }
 
