@@ -166,10 +166,20 @@ fn a_hundred_thousand_identities_leave_nothing_behind() {
             assert!(left < MOST_BYTES, "{what}: {left} bytes are left");
         }
     }
-    let left = left_by(&identities, Host::unknown(Guests::None), |host, peer| {
-        let message = Inbound::Reestablish(channel_id(9), numbers((1, 0)));
-        host.exchange.inbound(host.now, peer, message);
-    });
-    println!("{IDENTITIES} identities that a restore hears: {left} bytes");
-    assert!(left < MOST_BYTES);
+    let heard: [(&str, Deed); 2] = [
+        ("have nothing", &|host, peer| {
+            let message = Inbound::Reestablish(channel_id(9), numbers((1, 0)));
+            host.exchange.inbound(host.now, peer, message);
+        }),
+        ("return garbage", &|host, peer| {
+            let garbage = Err(OpenError::Unreadable);
+            host.exchange
+                .retrieval_received(host.now, peer, &[7; 1024], garbage);
+        }),
+    ];
+    for (what, deed) in heard {
+        let left = left_by(&identities, Host::unknown(Guests::None), deed);
+        println!("{IDENTITIES} identities that {what} in a restore: {left} bytes");
+        assert!(left < MOST_BYTES, "{what}: {left} bytes are left");
+    }
 }
