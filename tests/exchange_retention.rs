@@ -64,6 +64,7 @@ struct Done {
     waited: u64,
     expired: u64,
     reorgs_at_the_line: u64,
+    reorgs_at_the_close: u64,
     reopened: u64,
     shrunk: u64,
     kills: u64,
@@ -218,12 +219,26 @@ impl Year {
             self.done.reopened += u64::from(self.model.contains_key(&peer));
         }
         self.tell_channels();
+        if self.random.percent(30) {
+            self.a_reorg_at_the_close();
+        }
         if self.random.percent(20) {
             // Closed and opened again within a block.
             self.open.remove(&peer);
             self.tell_channels();
             self.open.insert(peer);
             self.tell_channels();
+        }
+    }
+
+    /// Back before the height that the count has begun at, and forth.
+    fn a_reorg_at_the_close(&mut self) {
+        let Some(height) = self.height else { return };
+        self.done.reorgs_at_the_close += 1;
+        for height in [height - self.random.between(1, 6) as u32, height] {
+            self.height = Some(height);
+            self.tell_height();
+            self.check();
         }
     }
 
@@ -384,7 +399,7 @@ fn number_of(peer: &PublicKey) -> usize {
 
 #[test]
 fn over_a_year_the_right_blobs_are_there_and_quotas_hold() {
-    let years = times(100);
+    let years = times();
     let mut done = Done::default();
     for seed in first_seed()..first_seed() + years {
         let named = NameSeed(seed);
@@ -411,6 +426,7 @@ fn over_a_year_the_right_blobs_are_there_and_quotas_hold() {
         done.waited,
         done.expired,
         done.reorgs_at_the_line,
+        done.reorgs_at_the_close,
         done.reopened,
         done.shrunk,
         done.kills,
@@ -425,6 +441,7 @@ impl Done {
         self.waited += other.waited;
         self.expired += other.expired;
         self.reorgs_at_the_line += other.reorgs_at_the_line;
+        self.reorgs_at_the_close += other.reorgs_at_the_close;
         self.reopened += other.reopened;
         self.shrunk += other.shrunk;
         self.kills += other.kills;

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use bitcoin::hex::{DisplayHex, FromHex};
 
 use crate::faulty_disk::{Disk, Fault};
+use crate::killing::{self, Moment};
 use crate::node::{key, Around, Node, World, GUESTS, KEEPERS};
 use crate::random::Random;
 use crate::store_support::integrity_check;
@@ -23,8 +24,8 @@ const LIFE: &str = "DURABILITY_TEST_LIFE";
 const NUMBERS: &str = "DURABILITY_TEST_NUMBERS";
 const HANG_AT: &str = "DURABILITY_TEST_HANG_AT";
 
-/// What was accepted so long before is durable.
-const ACCEPTED: Duration = Duration::from_millis(100);
+/// It is looked at so often.
+const GLANCE: Duration = Duration::from_millis(2);
 /// A child that says nothing for so long is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -41,7 +42,7 @@ struct Lives {
 impl Lives {
     fn new(seed: u64) -> Lives {
         Lives {
-            home: tempfile::tempdir().unwrap(),
+            home: killing::home(),
             world: World::default(),
             random: Random::new(seed),
             number: 0,
@@ -49,7 +50,7 @@ impl Lives {
         }
     }
 
-    /// One more life, killed after so long, or where it hangs at this call to the disk.
+    /// One more life, killed after it has had so long, or where it hangs at this call to the disk.
     fn live(&mut self, after: Duration, hang_at: Option<u64>) {
         self.number += 1;
         for (keeper, blob) in &self.world.kept {
@@ -59,32 +60,33 @@ impl Lives {
         let lines = lines(&mut child);
         let mut said = Vec::new();
         let end = Instant::now() + DEADLINE;
-        let mut killed_at = hang_at.is_none().then(|| Instant::now() + after);
-        loop {
-            let until = killed_at.unwrap_or(end);
-            match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok((at, line)) if line == "hangs" => killed_at = Some(at),
+        let begin = Moment::now(child.id());
+        while Instant::now() < end {
+            match lines.recv_timeout(GLANCE) {
+                Ok((_, line)) if line == "hangs" => break,
                 Ok(line) => said.push(line),
-                Err(_) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("it has ended by itself"),
+            }
+            if hang_at.is_none() && begin.is_over(after, child.id()) {
+                break;
             }
         }
         assert!(Instant::now() < end, "it neither hangs nor goes on");
-        let killed_at = Instant::now();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let killed = killing::kill(&mut child);
         // What it said before it died counts as well.
         said.extend(lines);
 
         let mut durable = BTreeMap::new();
         // Of one more it may not have said that it took it.
         self.world.numbers += 1;
-        for (at, line) in said {
+        for (taken, line) in said {
             let words: Vec<_> = line.split(' ').collect();
             match words[..] {
                 ["took", guest, number] => {
                     let (guest, number) = (guest.parse().unwrap(), number.parse().unwrap());
                     self.world.numbers = number + 1;
-                    if killed_at.saturating_duration_since(at) > ACCEPTED {
+                    if taken.is_in_time_for(&killed) {
                         durable.insert(guest, number);
                         self.accepted += 1;
                     }
@@ -124,7 +126,7 @@ impl Lives {
             .env(LIFE, self.stamp().to_string())
             .env(NUMBERS, self.world.numbers.to_string())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stderr(Stdio::inherit());
         if let Some(call) = hang_at {
             command.env(HANG_AT, call.to_string());
         }
@@ -132,12 +134,13 @@ impl Lives {
     }
 }
 
-fn lines(child: &mut Child) -> Receiver<(Instant, String)> {
+fn lines(child: &mut Child) -> Receiver<(Moment, String)> {
     let (sender, receiver) = channel();
+    let process = child.id();
     let output = child.stdout.take().unwrap();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _ = sender.send((Instant::now(), line));
+            let _ = sender.send((Moment::now(process), line));
         }
     });
     receiver
@@ -145,7 +148,7 @@ fn lines(child: &mut Child) -> Receiver<(Instant, String)> {
 
 #[test]
 fn what_was_accepted_survives_kill_9_at_any_moment() {
-    let kills = times(50);
+    let kills = times();
     let mut lives = Lives::new(first_seed());
     for _ in 0..kills {
         // Every fourth while it starts.
@@ -159,18 +162,16 @@ fn what_was_accepted_survives_kill_9_at_any_moment() {
 
 #[test]
 fn what_was_accepted_survives_kill_9_at_each_write() {
-    let kills = times(50);
+    let kills = times();
     let mut lives = Lives::new(first_seed());
     for kill in 0..kills {
         // The first writes make the directory, those of later lives open it.
         if kill % 200 == 0 {
             lives = Lives::new(first_seed() + kill);
         }
-        let call = if kills < 100 {
-            kill * 17
-        } else {
-            kill % 200 * 3
-        };
+        // Close together among the first, and far enough to meet everything that a life does.
+        let step = if kills < 200 { 7 } else { 3 };
+        let call = kill % 200 * step;
         lives.live(Duration::ZERO, Some(call));
     }
     println!("{kills} kills, each at another write");

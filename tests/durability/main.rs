@@ -1,8 +1,8 @@
 //! Nothing that was accepted is lost: power cuts, disks that fail at any write, `kill -9`, and files of
 //! earlier schemas.
 //!
-//! `PEER_STORAGE_CRASHES=N` (`cargo xtask crash --times N`) has each of the random tests do it N times
-//! instead of a few. A failure names its seed; `PEER_STORAGE_SEED=N` begins with that one.
+//! Each of the random tests does it a hundred times, with `PEER_STORAGE_CRASHES=N` (`cargo xtask crash --times N`) N
+//! times. A failure names its seed; `PEER_STORAGE_SEED=N` begins with that one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod after_loss;
@@ -10,8 +10,10 @@ mod after_loss;
 mod clock;
 mod faults;
 mod faulty_disk;
+mod killing;
 mod kills;
 mod node;
+mod notices;
 mod opening;
 mod power_loss;
 #[path = "../simulation/random.rs"]

@@ -146,7 +146,7 @@ impl Drop for NameSeed {
 
 #[test]
 fn what_was_accepted_survives_a_power_loss_at_any_moment() {
-    let losses = times(100);
+    let losses = times();
     let lives = losses.div_ceil(LOSSES_OF_A_LIFE);
     with_seeds(lives, |random| {
         let dir = tempfile::tempdir().unwrap();
@@ -158,7 +158,7 @@ fn what_was_accepted_survives_a_power_loss_at_any_moment() {
 
 #[test]
 fn what_was_accepted_survives_a_power_loss_after_syncs_that_failed() {
-    let losses = times(100) / 4;
+    let losses = times();
     let lives = losses.div_ceil(LOSSES_OF_A_LIFE);
     with_seeds(lives, |random| {
         let dir = tempfile::tempdir().unwrap();

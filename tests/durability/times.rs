@@ -1,8 +1,11 @@
 //! How often a random test does it.
 
-/// `few` where nobody asks for more.
-pub fn times(few: u64) -> u64 {
-    number("PEER_STORAGE_CRASHES").unwrap_or(few)
+/// In each run of the tests. `cargo xtask crash` asks for ten times as many.
+const TIMES: u64 = 100;
+
+/// So many power cuts, kills or years, of each kind.
+pub fn times() -> u64 {
+    number("PEER_STORAGE_CRASHES").unwrap_or(TIMES)
 }
 
 /// The first seed.

@@ -7,6 +7,8 @@ mod backups;
 mod consent;
 mod documented;
 mod input;
+#[path = "../../../tests/durability/killing.rs"]
+mod killing;
 mod kills;
 mod program;
 #[allow(dead_code)]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use testkit::DEADLINE;
 
 use crate::documented::assert_documented;
+use crate::killing::{self, Moment};
 
 /// The program with these arguments, and nothing to read.
 pub fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
@@ -116,10 +117,13 @@ impl Running {
         panic!("it ended without {name}: {passed:#?}\n{stderr}");
     }
 
-    /// SIGKILL.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// SIGKILL. When it was.
+    pub fn kill(mut self) -> Moment {
+        killing::kill(&mut self.child)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, as `TERM`.

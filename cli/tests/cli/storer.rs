@@ -10,6 +10,7 @@ use lightning::ln::types::ChannelId;
 use testkit::{wait_until, Direction, Outgoing, RawPeer, DEADLINE};
 
 use crate::args;
+use crate::killing::Moment;
 use crate::program::{run, seed_file, Running};
 
 /// A running storer.
@@ -55,8 +56,13 @@ impl Storer {
         assert_eq!(self.process.ended(), 0);
     }
 
-    pub fn kill(self) {
-        self.process.kill();
+    pub fn kill(self) -> Moment {
+        self.process.kill()
+    }
+
+    /// Its number.
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 }
 
