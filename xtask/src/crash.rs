@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::shell::{cargo, run, step, Outcome};
-use crate::test::EVERY_FEATURE;
+use crate::test::{EVERY_FEATURE, REPLAY};
 
 /// So often each random test does it; read in `tests/durability/times.rs`.
 const TIMES: &str = "PEER_STORAGE_CRASHES";
@@ -29,10 +29,11 @@ impl Options {
 }
 
 pub fn crash(options: &Options) -> Outcome {
-    let tests = |package: &str, targets: &[&str], filter: &[&str]| -> Command {
+    // Built as `cargo xtask test` builds them, so that what is built is used again.
+    let tests = |targets: &[&str], filter: &[&str]| -> Command {
         let mut command = cargo();
         command
-            .args(["test", "--package", package])
+            .args(["test", "--workspace", "--exclude", REPLAY])
             .args(["--features", EVERY_FEATURE])
             .args(targets.iter().flat_map(|target| ["--test", *target]))
             .arg("--")
@@ -42,10 +43,9 @@ pub fn crash(options: &Options) -> Outcome {
         command
     };
     step("power cuts, faults and kills", || {
-        let targets = ["durability", "exchange_retention"];
-        run(&mut tests("ldk-peer-storage", &targets, &[]))
+        run(&mut tests(&["durability", "exchange_retention"], &[]))
     })?;
     step("kills of the storer's program", || {
-        run(&mut tests("peer-storage-cli", &["cli"], &["kills::"]))
+        run(&mut tests(&["cli"], &["kills::"]))
     })
 }
