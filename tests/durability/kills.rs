@@ -139,8 +139,13 @@ fn lines(child: &mut Child) -> Receiver<(Moment, String)> {
     let process = child.id();
     let output = child.stdout.take().unwrap();
     std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _ = sender.send((Moment::now(process), line));
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        // The last one may have been cut by the kill: it says nothing.
+        while output.read_line(&mut line).is_ok() && line.ends_with('\n') {
+            let whole = line.trim_end().to_owned();
+            let _ = sender.send((Moment::now(process), whole));
+            line.clear();
         }
     });
     receiver
