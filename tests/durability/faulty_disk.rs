@@ -121,6 +121,8 @@ struct State {
     faults: Option<Faults>,
     /// How many did.
     failed: u64,
+    /// One of them was to extend the index of the log.
+    index_failed: bool,
 }
 
 struct Faults {
@@ -164,7 +166,7 @@ impl Disk {
     /// Those of these numbers will fail, counted from the first call from now on.
     pub fn fail(&self, fault: Fault, calls: Range<u64>) {
         let mut state = self.state();
-        state.failed = 0;
+        (state.failed, state.index_failed) = (0, false);
         let now = state.calls;
         state.faults = Some(Faults {
             fault,
@@ -196,6 +198,11 @@ impl Disk {
     /// How many calls have failed since [`fail`](Self::fail).
     pub fn failed(&self) -> u64 {
         self.state().failed
+    }
+
+    /// Whether one of those was to extend the index of the log.
+    pub fn index_failed(&self) -> bool {
+        self.state().index_failed
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -605,7 +612,10 @@ unsafe extern "C" fn shm_map(
     out: *mut *mut c_void,
 ) -> c_int {
     if let Some(watched) = watched_of(file).filter(|_| extend != 0) {
-        match take_fault(&mut lock(&watched.disk.state), false) {
+        let mut state = lock(&watched.disk.state);
+        let fault = take_fault(&mut state, false);
+        state.index_failed |= fault.is_some();
+        match fault {
             None => {}
             Some(Fault::Full | Fault::Short) => return ffi::SQLITE_IOERR_SHMSIZE,
             Some(_) => return ffi::SQLITE_IOERR_SHMMAP,

@@ -59,6 +59,7 @@ fn is_no_verdict_on_the_file(error: &StoreError) -> bool {
 #[test]
 fn a_fault_while_opening_or_closing_costs_nothing_and_is_not_taken_for_damage() {
     for fault in FAULTS {
+        let mut index_failed = false;
         for call in 0.. {
             let dir = tempfile::tempdir().unwrap();
             with_a_log(dir.path());
@@ -68,9 +69,15 @@ fn a_fault_while_opening_or_closing_costs_nothing_and_is_not_taken_for_damage() 
                 // The log is emptied at the end.
                 Ok((store, _)) => store.close(),
                 Err(error) => {
-                    assert!(is_no_verdict_on_the_file(&error), "{fault:?}: {error:?}")
+                    assert!(is_no_verdict_on_the_file(&error), "{fault:?}: {error:?}");
+                    // SQLite has a name of its own for a full disk there.
+                    let is_full = matches!(fault, Fault::Full | Fault::Short);
+                    if is_full && disk.index_failed() {
+                        assert_eq!(error, StoreError::DiskFull);
+                    }
                 }
             }
+            index_failed |= disk.index_failed();
             let failures = disk.heal();
             assert_is_all_there(dir.path());
             if failures == 0 {
@@ -78,6 +85,7 @@ fn a_fault_while_opening_or_closing_costs_nothing_and_is_not_taken_for_damage() 
                 break;
             }
         }
+        assert!(index_failed);
     }
 }
 
