@@ -223,6 +223,25 @@ fn an_empty_slot_of_a_peer_without_a_channel_is_not_remembered() {
 }
 
 #[test]
+fn to_empty_a_slot_that_is_not_there_costs_neither_a_write_nor_a_token() {
+    let mut w = funded();
+    w.exchange.storage_policy_changed(StoragePolicy {
+        guests: Guests::Anyone,
+        ..StoragePolicy::default()
+    });
+    w.take();
+    for _ in 0..10 {
+        let empty = Vec::new().into();
+        w.exchange.storage_received(w.now, node_id(2), empty);
+    }
+    assert!(w.exchange.take_actions().is_empty());
+    for n in 1..=6 {
+        w.store(2, n, 100);
+    }
+    assert_eq!(bytes(&mut w), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
 fn a_blob_that_ldk_kept_is_taken_over_once() {
     let mut w = funded();
     w.exchange.take_over_slot(node_id(1), vec![3; 10].into());
