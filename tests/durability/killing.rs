@@ -35,10 +35,10 @@ impl Moment {
         self.had_until(end) > ACCEPTED
     }
 
-    /// Whether the process has had so long since then; or twenty times as long has passed.
+    /// Whether the process has had so long since then; or five times as long has passed.
     pub fn is_over(&self, after: Duration, process: u32) -> bool {
         let now = Moment::now(process);
-        self.had_until(&now) >= after || now.at >= self.at + after * 20
+        self.had_until(&now) >= after || now.at >= self.at + after * 5
     }
 
     /// How long the process could do something.
