@@ -1,4 +1,7 @@
 import Foundation
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// The process that a scenario runs against: chain, peers, and the wallet's own node. See tests/world/README.md.
 public final class World: @unchecked Sendable { // Used by one task at a time.
@@ -15,7 +18,7 @@ public final class World: @unchecked Sendable { // Used by one task at a time.
         process.executableURL = URL(fileURLWithPath: program)
         process.standardInput = commands
         process.standardOutput = answers.pipe
-        try process.run()
+        try process.runHearingSignals()
     }
 
     deinit {
@@ -37,6 +40,19 @@ public final class World: @unchecked Sendable { // Used by one task at a time.
     public func end() {
         try? commands.fileHandleForWriting.close()
         process.waitUntilExit()
+    }
+}
+
+extension Process {
+    /// Threads of a pool block all signals, and a child takes that over: what is said to it and to its own children
+    /// by a signal, such as SIGTERM, would never be heard.
+    fileprivate func runHearingSignals() throws {
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try run()
     }
 }
 

@@ -108,7 +108,13 @@ fn terminate(program: &Mutex<Child>) {
     with(program, |program| {
         if let Ok(None) = program.try_wait() {
             let id = program.id().to_string();
-            let _ = Command::new("kill").args(["-TERM", &id]).status();
+            // The shell's own: not every small system has a program for it.
+            let told = Command::new("sh")
+                .args(["-c", "kill -TERM \"$0\"", &id])
+                .status();
+            if !told.is_ok_and(|told| told.success()) {
+                let _ = program.kill();
+            }
         }
     });
 }

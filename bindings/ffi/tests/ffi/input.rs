@@ -234,6 +234,30 @@ fn a_wallet_is_adopted_as_it_was_last_reported() {
 }
 
 #[test]
+fn a_channel_that_was_reported_as_closed_may_drop_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    let both = report(vec![channel(2), channel(3)]);
+    storage.report_wallet(both).unwrap();
+    wait(storage.adopt()).unwrap();
+    let closed = WalletChannel {
+        is_closed: true,
+        ..channel(2)
+    };
+    let held_after = |channels| {
+        storage.report_wallet(report(channels)).unwrap();
+        assert!(wait(storage.on_background(ENOUGH)).unwrap().suspended);
+        storage.on_foreground();
+        wait(storage.wait_until_open()).unwrap();
+        storage.status().unwrap().held
+    };
+    assert!(!held_after(vec![closed, channel(3)]));
+    assert!(!held_after(vec![channel(3)]));
+    assert!(held_after(Vec::new()));
+    wait(storage.shutdown(ENOUGH)).unwrap();
+}
+
+#[test]
 fn what_is_not_allowed_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(dir.path());
