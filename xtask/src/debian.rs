@@ -17,7 +17,7 @@ pub fn ensure(
         return Ok(());
     }
     println!("missing: {}", before.join(", "));
-    if !Path::new("/etc/debian_version").exists() {
+    if !is_here() {
         return Err(format!(
             "{} not found; install {elsewhere}",
             before.join(" and ")
@@ -33,8 +33,17 @@ pub fn ensure(
     }
 }
 
+/// Whether this system takes Debian's packages.
+pub fn is_here() -> bool {
+    Path::new("/etc/debian_version").exists()
+}
+
+pub fn is_root() -> bool {
+    output("id", &["-u"]).as_deref() == Some("0")
+}
+
 /// Installs packages, with the newest index. Who is not root needs a `sudo` that asks nothing.
-fn install(packages: &[&str]) -> Outcome {
+pub fn install(packages: &[&str]) -> Outcome {
     let once = || {
         run(apt_get().arg("update"))?;
         run(apt_get()
@@ -50,8 +59,26 @@ fn install(packages: &[&str]) -> Outcome {
     })
 }
 
+/// Where this system has its packages of Debian from.
+pub fn mirror() -> Outcome<String> {
+    const FORMAT: [&str; 3] = [
+        "indextargets",
+        "--format",
+        "$(LABEL) $(COMPONENT) $(REPO_URI)",
+    ];
+    let known = || {
+        let targets = output("apt-get", &FORMAT).unwrap_or_default();
+        let mut lines = targets.lines();
+        lines.find_map(|line| line.strip_prefix("Debian main ").map(str::to_owned))
+    };
+    // Without an index apt knows none.
+    known()
+        .or_else(|| run(apt_get().arg("update")).ok().and_then(|()| known()))
+        .ok_or_else(|| "apt knows no mirror of Debian".to_owned())
+}
+
 fn apt_get() -> Command {
-    let mut command = if output("id", &["-u"]).as_deref() == Some("0") {
+    let mut command = if is_root() {
         Command::new("env")
     } else {
         let mut sudo = Command::new("sudo");

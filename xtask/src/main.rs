@@ -3,6 +3,7 @@
 mod android;
 mod bindings;
 mod build;
+mod chroot;
 mod crash;
 mod debian;
 mod deny;
@@ -11,6 +12,7 @@ mod interop;
 mod kotlin;
 mod ldk_node;
 mod native;
+mod quiet;
 mod shell;
 mod swift;
 mod test;

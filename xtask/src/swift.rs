@@ -1,8 +1,6 @@
 //! `cargo xtask swift`: the Swift package, built and tested on this system with the real library.
 
-mod chroot;
 mod package;
-mod quiet;
 mod toolchain;
 mod two_cores;
 

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::quiet::listen;
 use super::toolchain::Toolchain;
 use crate::bindings::Bindings;
+use crate::quiet::listen;
 use crate::shell::{root, Outcome};
 
 /// What is tested waits for other things: no program of the tests may wait longer, in seconds.

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::package::{ends_with, Package};
-use super::quiet::{listen, quietly};
+use crate::quiet::{listen, quietly};
 use crate::shell::{root, Outcome};
 
 const ARCHIVE: &str = "libpeer_storage_ffi.a";

@@ -49,7 +49,7 @@ pub fn quietly(name: &str, command: &mut Command) -> Outcome {
 
 /// A file without a name: it goes when it is closed.
 fn log() -> io::Result<File> {
-    let dir = root().join("target/swift");
+    let dir = root().join("target/xtask");
     fs::create_dir_all(&dir)?;
     let path = dir.join(format!("log-{}", std::process::id()));
     let file = File::options()

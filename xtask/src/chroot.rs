@@ -1,7 +1,8 @@
-//! A small Debian with Swift, for systems that have none: a folder under `target`, entered with `chroot`.
+//! A small Debian of another release, for tools that this system has not: a folder under `target`, entered
+//! with `chroot`.
 //!
-//! Debian has Swift since trixie. The packages come from the mirror that this system itself uses, so
-//! only Debian can do this, and only as root.
+//! The packages come from the mirror that this system itself uses, so only Debian can do this, and only as
+//! root.
 
 use std::env;
 use std::fs;
@@ -9,32 +10,39 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::quiet::quietly;
+use crate::debian;
+use crate::quiet::quietly;
 use crate::shell::{output, root, Outcome};
 
-const SUITE: &str = "trixie";
-
-// The last two are what Swift links with, and only recommended by its package.
-const PACKAGES: [&str; 3] = ["swiftlang", "libc6-dev", "libstdc++-14-dev"];
+/// What is in it, and for what.
+pub struct System {
+    /// Of Debian.
+    pub suite: &'static str,
+    pub packages: &'static [&'static str],
+    /// Where it is kept, below `target`.
+    pub folder: &'static str,
+    /// What of this machine would do as well.
+    pub in_place_of: &'static str,
+}
 
 // Written last: a folder without it, or with another text, is made anew.
 const STAMP: &str = "etc/made-by-xtask";
 
-/// Makes the folder once (580 MB to fetch, 2.7 GB on disk), and returns it.
-pub fn ensure() -> Outcome<PathBuf> {
-    let dir = root().join("target/swift").join(SUITE);
-    let recipe = format!("{SUITE} {}\n", PACKAGES.join(" "));
+/// Makes the folder once, and returns it.
+pub fn ensure(system: &System) -> Outcome<PathBuf> {
+    let dir = root().join("target").join(system.folder);
+    let recipe = format!("{} {}\n", system.suite, system.packages.join(" "));
     if fs::read_to_string(dir.join(STAMP)).is_ok_and(|stamp| stamp == recipe) {
         return Ok(dir);
     }
-    can_be_made()?;
+    can_be_made(system)?;
     remove(&dir)?;
     // Made beside its place, and moved there when it is whole. A mirror can change while it is read: the
     // second try gets over it.
     let new = dir.with_extension(format!("new-{}", std::process::id()));
-    let made = make(&new, &recipe).or_else(|error| {
+    let made = make(&new, system, &recipe).or_else(|error| {
         println!("{error}; once more");
-        make(&new, &recipe)
+        make(&new, system, &recipe)
     });
     let moved = made.and_then(|()| {
         fs::rename(&new, &dir).map_err(|error| format!("{}: {error}", dir.display()))
@@ -82,39 +90,31 @@ done
 exec chroot "$dir" /usr/bin/env -i --chdir="$within" "$@"
 "#;
 
-fn can_be_made() -> Outcome {
-    const HINT: &str =
-        "Install Swift 6 or newer (swift.org/install), or run this as root on Debian";
-    if !Path::new("/etc/debian_version").exists() {
-        return Err(format!("no `swift` 6 or newer found. {HINT}"));
+fn can_be_made(system: &System) -> Outcome {
+    let wanted = system.in_place_of;
+    if !debian::is_here() {
+        return Err(format!("{wanted} not found"));
     }
-    if output("id", &["-u"]).as_deref() != Some("0") {
+    let hint = "Install it, or run this as root on Debian";
+    if !debian::is_root() {
         return Err(format!(
-            "no `swift` 6 or newer found, and only root can make a chroot with it. {HINT}"
+            "{wanted} not found, and only root can make a chroot with it. {hint}"
         ));
     }
     if output("unshare", &["--mount", "true"]).is_none() {
         return Err(format!(
-            "no `swift` 6 or newer found, and this system allows no mounts (`unshare --mount`), \
-             which a chroot with it needs. {HINT}"
+            "{wanted} not found, and this system allows no mounts (`unshare --mount`), which a chroot with \
+             it needs. {hint}"
         ));
     }
     Ok(())
 }
 
-fn make(dir: &Path, recipe: &str) -> Outcome {
+fn make(dir: &Path, system: &System, recipe: &str) -> Outcome {
     remove(dir)?;
-    // Without an index apt knows neither the mirror nor debootstrap. An old one may do.
-    let _ = quietly("apt-get update", Command::new("apt-get").arg("update"));
-    let mirror = mirror()?;
+    let mirror = debian::mirror()?;
     if output("sh", &["-c", "command -v debootstrap"]).is_none() {
-        quietly(
-            "apt-get install debootstrap",
-            Command::new("apt-get")
-                .args(["-o", "DPkg::Lock::Timeout=300", "install", "-y"])
-                .args(["--no-install-recommends", "debootstrap"])
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )?;
+        debian::install(&["debootstrap"])?;
     }
     fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     // Of itself it mounts /proc: in a name space of its own nothing of that can stay.
@@ -122,7 +122,7 @@ fn make(dir: &Path, recipe: &str) -> Outcome {
         "debootstrap",
         Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
-            .args(["debootstrap", "--variant=minbase", SUITE])
+            .args(["debootstrap", "--variant=minbase", system.suite])
             .arg(dir)
             .arg(mirror),
     )?;
@@ -142,7 +142,7 @@ fn make(dir: &Path, recipe: &str) -> Outcome {
         "apt-get install in the chroot",
         install
             .args(["sh", "-euc", INSTALL, "install"])
-            .args(PACKAGES),
+            .args(system.packages),
     )?;
     write(&dir.join(STAMP), recipe)
 }
@@ -151,19 +151,6 @@ const INSTALL: &str = r#"
 apt-get -o Acquire::Retries=3 install -y --no-install-recommends "$@"
 apt-get clean
 "#;
-
-/// Where this system has its own Debian packages from.
-fn mirror() -> Outcome<String> {
-    let format = "$(LABEL) $(COMPONENT) $(REPO_URI)";
-    output("apt-get", &["indextargets", "--format", format])
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| line.strip_prefix("Debian main "))
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            "apt knows no mirror of Debian: run `apt-get update`, or install Swift 6 by hand".into()
-        })
-}
 
 fn remove(dir: &Path) -> Outcome {
     match fs::symlink_metadata(dir) {
