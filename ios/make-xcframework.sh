@@ -22,9 +22,8 @@ MACOS=12.0
 
 # Also for the C code: without it its objects are stamped with the newest version, and the linker warns of each.
 export IPHONEOS_DEPLOYMENT_TARGET=$IOS MACOSX_DEPLOYMENT_TARGET=$MACOS
-# Small, with line numbers for the dSYMs. Panics unwind: UniFFI turns them into errors.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-    CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_PANIC=unwind
+# The profile `mobile` of Cargo.toml, with line numbers for the dSYMs.
+export CARGO_PROFILE_MOBILE_DEBUG=line-tables-only CARGO_PROFILE_MOBILE_STRIP=none
 
 TARGET_DIR=${CARGO_TARGET_DIR:-target}
 [[ $TARGET_DIR == /* ]] || TARGET_DIR=$PWD/$TARGET_DIR
@@ -71,9 +70,9 @@ framework() {
     # On macOS a framework has versions, elsewhere it is flat.
     [ "$platform" != MacOSX ] || place=$NAME.framework/Versions/A/$NAME
     for target in "$@"; do
-        cargo rustc --release --locked --package peer-storage-ffi --lib --crate-type cdylib --target "$target" \
-            -- -C "link-arg=-Wl,-install_name,@rpath/$place"
-        libraries+=("$TARGET_DIR/$target/release/libpeer_storage_ffi.dylib")
+        cargo rustc --profile mobile --locked --package peer-storage-ffi --lib --crate-type cdylib \
+            --features small-tables --target "$target" -- -C "link-arg=-Wl,-install_name,@rpath/$place"
+        libraries+=("$TARGET_DIR/$target/mobile/libpeer_storage_ffi.dylib")
     done
 
     local contents=$dir/$NAME.framework

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::kotlin;
+use crate::mobile;
 use crate::shell::{cargo, output, root, run, step, Outcome};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,7 +63,7 @@ fn native_libraries(dir: &Path) -> Outcome {
             .args(["ndk", "--platform", MIN_SDK, "--output-dir"])
             .arg(dir)
             .args(abis)
-            .args(["build", "--release", "--package", "peer-storage-ffi"])
+            .args(mobile::arguments())
             // It would replace the flags of .cargo/config.toml, with the page size among them.
             .env_remove("RUSTFLAGS"))
     })?;

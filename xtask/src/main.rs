@@ -11,6 +11,7 @@ mod fuzz;
 mod interop;
 mod kotlin;
 mod ldk_node;
+mod mobile;
 mod native;
 mod quiet;
 mod shell;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bitcoin::block::Header;
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::{Amount, BlockHash, FeeRate, OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid};
+#[cfg(feature = "esplora")]
 use ldk_peer_storage::recovery::chain::esplora::{EsploraConfig, EsploraSource};
 use ldk_peer_storage::recovery::chain::{
     self, ChainError, ChainSource as CoreSource, FoundOutput, FoundTransaction, Place, Tip,
@@ -12,6 +13,7 @@ use ldk_peer_storage::recovery::chain::{
 
 use crate::config::BitcoinNetwork;
 use crate::errors::PeerStorageError;
+#[cfg(feature = "esplora")]
 use crate::parse;
 
 /// How a recovery sees the chain.
@@ -19,6 +21,7 @@ use crate::parse;
 pub enum ChainAccess {
     /// Through an Esplora server of the wallet's network. It learns which channels and addresses are the
     /// wallet's, and cannot make up confirmations.
+    #[cfg(feature = "esplora")]
     Esplora {
         /// As `https://blockstream.info/api`.
         url: String,
@@ -161,15 +164,18 @@ impl From<ChainSourceError> for ChainError {
 }
 
 /// No address is longer.
+#[cfg(feature = "esplora")]
 const LONGEST_URL: usize = 2048;
 
 impl ChainAccess {
     pub(crate) fn source(
         self,
-        network: BitcoinNetwork,
+        // The app's own says itself where it is of another (`WrongChain`).
+        #[cfg_attr(not(feature = "esplora"), allow(unused_variables))] network: BitcoinNetwork,
     ) -> Result<Arc<dyn CoreSource>, PeerStorageError> {
         match self {
             ChainAccess::Host { source } => Ok(Arc::new(HostSource(source))),
+            #[cfg(feature = "esplora")]
             ChainAccess::Esplora { url, proxy } => {
                 parse::limit("url", url.len(), LONGEST_URL)?;
                 parse::limit("proxy", proxy.as_deref().map_or(0, str::len), LONGEST_URL)?;

@@ -14,10 +14,7 @@ use crate::errors::PeerStorageError;
 use crate::parse::{self, hex_of};
 use crate::runtime::{run, Lane};
 use crate::secret::WalletSecret;
-use crate::wallet::{ChannelIds, ChannelKind};
-
-/// No monitor that is larger fits into a backup, nor is one read: it would have to be of millions of payments.
-pub(crate) const LARGEST_MONITOR: usize = 16 << 20;
+use crate::wallet::{ChannelIds, ChannelKind, LARGEST_MONITOR};
 
 /// What a channel's monitor tells.
 #[derive(Clone, uniffi::Record)]

@@ -14,13 +14,10 @@ use ldk_peer_storage::store::{self, EventId};
 
 use crate::alarms::{AlarmResolution, StorageAlarm};
 use crate::callbacks::lock;
-use crate::chain::ChainAccess;
 use crate::config::BitcoinNetwork;
 use crate::errors::{Obstacle, PeerStorageError};
 use crate::events::EventRecord;
 use crate::parse::{self, millis};
-use crate::recovery::{Recovery, RecoverySettings};
-use crate::recovery_events::RecoveryListener;
 use crate::relay::{MessageRelay, RelayListener};
 use crate::reports::{
     BackgroundReport, Hindrance, NodeStart, PassReport, ShutdownReport, WhyUnknown,
@@ -51,7 +48,7 @@ const MOST_APP_DATA: usize = 65_531;
 /// hold and a subscription do not.
 #[derive(uniffi::Object)]
 pub struct PeerStorage {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What all objects that come from one storage share.
@@ -396,24 +393,6 @@ impl PeerStorage {
     /// Throws `Suspended`, and what an opening throws.
     pub async fn wait_until_open(&self) -> Outcome<()> {
         self.on(Lane::Disk, |inner| inner.storage().map(drop)).await
-    }
-
-    /// The recovery of what was in the channels of a wallet that has lost everything else: a new one, or the
-    /// one that was begun in this data directory. Nothing is read, asked or closed by this; what is wrong with
-    /// the one that was begun shows at its first call. There should be one alone for each data directory. The
-    /// listener is told what happens, when it is durable.
-    ///
-    /// Throws `InvalidInput`.
-    pub fn start_recovery(
-        &self,
-        chain: ChainAccess,
-        settings: RecoverySettings,
-        listener: Option<Arc<dyn RecoveryListener>>,
-    ) -> Outcome<Arc<Recovery>> {
-        contained(|| {
-            self.inner.require_open()?;
-            Recovery::new(&self.inner, chain, settings, listener)
-        })
     }
 
     /// For a wallet whose node is not in Rust but whose messages can be hooked: see `MessageRelay`. A new one

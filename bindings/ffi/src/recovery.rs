@@ -15,11 +15,11 @@ use crate::callbacks::{note, Inbox};
 use crate::chain::ChainAccess;
 use crate::errors::{PeerStorageError, Refusal};
 use crate::parse::{self, millis};
-use crate::peer_storage::Inner;
+use crate::peer_storage::{Inner, PeerStorage};
 use crate::recovery_events::{event, RecoveryEvent, RecoveryListener};
 use crate::recovery_plan::RecoveryPlan;
 use crate::recovery_progress::RecoveryProgress;
-use crate::runtime::{run_alone, Lane};
+use crate::runtime::{contained, run_alone, Lane};
 use crate::wallet::{ChannelIds, WalletPeer};
 
 type Outcome<T> = Result<T, PeerStorageError>;
@@ -227,6 +227,27 @@ impl Recovery {
         };
         let at_work = Arc::clone(&self.at_work);
         run_alone(lane, at_work, move |at_work| work(&opener, at_work)).await
+    }
+}
+
+#[uniffi::export]
+impl PeerStorage {
+    /// The recovery of what was in the channels of a wallet that has lost everything else: a new one, or the
+    /// one that was begun in this data directory. Nothing is read, asked or closed by this; what is wrong with
+    /// the one that was begun shows at its first call. There should be one alone for each data directory. The
+    /// listener is told what happens, when it is durable.
+    ///
+    /// Throws `InvalidInput`.
+    pub fn start_recovery(
+        &self,
+        chain: ChainAccess,
+        settings: RecoverySettings,
+        listener: Option<Arc<dyn RecoveryListener>>,
+    ) -> Outcome<Arc<Recovery>> {
+        contained(|| {
+            self.inner.require_open()?;
+            Recovery::new(&self.inner, chain, settings, listener)
+        })
     }
 }
 

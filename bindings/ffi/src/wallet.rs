@@ -16,10 +16,12 @@ use lightning::util::ser::Readable;
 use zeroize::Zeroizing;
 
 use crate::errors::PeerStorageError;
-use crate::monitors::LARGEST_MONITOR;
 use crate::parse;
 
 type Outcome<T> = Result<T, PeerStorageError>;
+
+/// No monitor that is larger fits into a backup, nor is one read: it would have to be of millions of payments.
+pub(crate) const LARGEST_MONITOR: usize = 16 << 20;
 
 /// No output descriptor of LDK's is larger, in bytes.
 const LARGEST_DESCRIPTOR: usize = 16 * 1024;
