@@ -11,7 +11,7 @@
 //! Idle threads end by themselves after a moment; the runtime's own wait without a timer.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio::time::{timeout_at, Instant};
 
+use crate::callbacks::lock;
 use crate::errors::{Obstacle, PeerStorageError};
 
 type Outcome<T> = Result<T, PeerStorageError>;
@@ -75,17 +76,9 @@ pub(crate) async fn run<T: Send + 'static>(
     lane: Lane,
     work: impl FnOnce() -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
-    let runtime = runtime()?;
-    let places = Arc::clone(&runtime.places[lane as usize]);
-    let task = runtime.tokio.spawn(async move {
-        let place = places.acquire_owned().await;
-        let work = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work()
-        });
-        work.await.map_err(not_done)?
-    });
-    task.await.map_err(not_done)?
+    let (answer, place) = Answer::new();
+    on_a_thread(lane, Box::new(move || place.put(work()))).await?;
+    answer.take()
 }
 
 /// The same for a call with a budget: `work` gets what is left of it when its turn comes. It returns within
@@ -98,22 +91,9 @@ pub(crate) async fn run_within<T: Send + 'static>(
     budget: Duration,
     work: impl FnOnce(Duration) -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
-    let runtime = runtime()?;
-    let places = Arc::clone(&runtime.places[lane as usize]);
-    let over = Instant::now() + budget.min(LONGEST_BUDGET);
-    let busy = |_| PeerStorageError::not_now(Obstacle::Busy);
-    let task = runtime.tokio.spawn(async move {
-        // Also with no budget at all: what has to be at rest at once must get its turn.
-        let turn = timeout_at(over + SLACK / 3, places.acquire_owned());
-        let place = turn.await.map_err(busy)?;
-        let work = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work(over.saturating_duration_since(Instant::now()))
-        });
-        let done = timeout_at(over + SLACK, work).await.map_err(busy)?;
-        done.map_err(not_done)?
-    });
-    task.await.map_err(not_done)?
+    let (answer, place) = Answer::new();
+    within(lane, budget, Box::new(move |left| place.put(work(left)))).await?;
+    answer.take()
 }
 
 /// The same as [`run`] for work that is alone with what it works on. Waiting for that takes no place.
@@ -122,11 +102,9 @@ pub(crate) async fn run_alone<S: Send + 'static, T: Send + 'static>(
     with: Arc<tokio::sync::Mutex<S>>,
     work: impl FnOnce(&mut S) -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
-    let task = runtime()?.tokio.spawn(async move {
-        let mut alone = with.lock_owned().await;
-        run(lane, move || work(&mut alone)).await
-    });
-    task.await.map_err(not_done)?
+    let (answer, place) = Answer::new();
+    alone(lane, with, Box::new(move |with| place.put(work(with)))).await?;
+    answer.take()
 }
 
 /// Does `work` on the caller's thread, where it is short. A panic in it is an error.
@@ -139,6 +117,80 @@ pub(crate) fn quietly(work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
         log::error!("a call panicked");
     }
+}
+
+// ---- below, work has no type ---------------------------------------------------------------
+//
+// Each type of a task brings its own copy of all that tokio does with tasks: with one for each export the
+// library was a tenth of a megabyte larger.
+
+/// What comes of work, from the thread that does it to the one that waits for it.
+struct Answer<T>(Arc<Mutex<Option<Outcome<T>>>>);
+
+impl<T> Answer<T> {
+    /// Two ends of one.
+    fn new() -> (Self, Self) {
+        let place = Arc::default();
+        (Answer(Arc::clone(&place)), Answer(place))
+    }
+
+    fn put(self, outcome: Outcome<T>) {
+        *lock(&self.0) = Some(outcome);
+    }
+
+    fn take(self) -> Outcome<T> {
+        let outcome = lock(&self.0).take();
+        outcome.unwrap_or_else(|| Err(PeerStorageError::panicked()))
+    }
+}
+
+async fn on_a_thread(lane: Lane, work: Box<dyn FnOnce() + Send>) -> Outcome<()> {
+    let runtime = runtime()?;
+    let places = Arc::clone(&runtime.places[lane as usize]);
+    let task = runtime.tokio.spawn(async move {
+        let place = places.acquire_owned().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work();
+        });
+        work.await.map_err(not_done)
+    });
+    task.await.map_err(not_done)?
+}
+
+async fn within(
+    lane: Lane,
+    budget: Duration,
+    work: Box<dyn FnOnce(Duration) + Send>,
+) -> Outcome<()> {
+    let runtime = runtime()?;
+    let places = Arc::clone(&runtime.places[lane as usize]);
+    let over = Instant::now() + budget.min(LONGEST_BUDGET);
+    let busy = |_| PeerStorageError::not_now(Obstacle::Busy);
+    let task = runtime.tokio.spawn(async move {
+        // Also with no budget at all: what has to be at rest at once must get its turn.
+        let turn = timeout_at(over + SLACK / 3, places.acquire_owned());
+        let place = turn.await.map_err(busy)?;
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(over.saturating_duration_since(Instant::now()));
+        });
+        let done = timeout_at(over + SLACK, work).await.map_err(busy)?;
+        done.map_err(not_done)
+    });
+    task.await.map_err(not_done)?
+}
+
+async fn alone<S: Send + 'static>(
+    lane: Lane,
+    with: Arc<tokio::sync::Mutex<S>>,
+    work: Box<dyn FnOnce(&mut S) + Send>,
+) -> Outcome<()> {
+    let task = runtime()?.tokio.spawn(async move {
+        let mut with = with.lock_owned().await;
+        on_a_thread(lane, Box::new(move || work(&mut with))).await
+    });
+    task.await.map_err(not_done)?
 }
 
 /// Nothing here is ever cancelled, so it has panicked. What it said may name what no log may know.
