@@ -40,6 +40,16 @@ object ThisProcess {
             .filter { (name, state) -> name.startsWith("peer-storage") && (name !in STAY || state != 'S') }
             .map { (name, state) -> "$name: $state" }
 
+    /**
+     * How many of each kind are open: sockets, pipes, event queues, and files below a directory by their path. Java opens
+     * and keeps files of its own at any time, such as those with its classes: others are left out.
+     */
+    fun openByKind(directory: File): Map<String, Int> {
+        val root = directory.canonicalPath
+        val kinds = openFiles().filter { !it.startsWith("/") || it.startsWith(root) }
+        return kinds.groupingBy { it.replace(Regex(":\\[\\d+]"), "") }.eachCount()
+    }
+
     /** How many files and sockets are open. */
     fun openFileCount(): Int = File("/proc/self/fd").list().orEmpty().size
 
