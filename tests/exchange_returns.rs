@@ -6,7 +6,7 @@ mod example;
 
 use example::*;
 use ldk_peer_storage::backup::ChannelPhase::{Closing, Opening, Ready};
-use ldk_peer_storage::backup::{OpenError, Tier};
+use ldk_peer_storage::backup::{OpenError, Snapshot, Tier};
 use ldk_peer_storage::exchange::{AlarmKind, Event, Evidence, Health, WalletState};
 use lightning::ln::types::ChannelId;
 
@@ -120,6 +120,97 @@ fn rolling_back_right_after_a_push_is_no_second_time() {
         w.pass(2 * MINUTE).disconnect(1).pass(MINUTE);
     }
     assert!(w.exchange.alarms().is_empty());
+}
+
+#[test]
+fn a_storer_that_fails_in_each_way_once_and_then_returns_the_newest_is_no_alarm() {
+    let (mut w, old) = with_history();
+    let newest = w.snapshot();
+    w.pushed();
+    for _ in 0..3 {
+        // It forgets, rolls back, and gives what does not open: never twice in a row.
+        let failures: [Option<&Snapshot>; 2] = [None, Some(&old)];
+        for failure in failures {
+            w.meet(1, failure.map(|backup| (backup, Tier::Full)));
+            assert_eq!(w.exchange.status().verified_by, 0, "it is no keeper now");
+            assert_eq!(w.pushed().len(), 1, "it is sent the newest again");
+            w.meet(1, Some((&newest, Tier::Full)));
+            assert_eq!(w.health(1), Health::Verified);
+        }
+        w.connect(1).returns_garbage(1, OpenError::Unreadable);
+        w.pass(2 * MINUTE).disconnect(1).pass(15 * MINUTE);
+        assert_eq!(w.pushed().len(), 1);
+        w.meet(1, Some((&newest, Tier::Full)));
+    }
+    assert_eq!(w.exchange.alarms(), []);
+    assert!(!w.has_event(|e| matches!(e, Event::AlarmRaised(_))));
+    assert_eq!(
+        (w.storer(1).missing_returns, w.storer(1).stale_returns),
+        (0, 0)
+    );
+}
+
+/// What a storer has may be anybody's.
+#[test]
+fn a_backup_that_was_sent_to_another_storer_verifies_nothing_and_holds_nothing() {
+    let (mut w, old) = with_history();
+    let newest = w.snapshot();
+    w.pushed();
+    // It was never sent to this one: an old one is stored, merged, and overwritten by one that comes after it.
+    w.connect(2).returns(2, &old, Tier::Full);
+    assert_eq!(w.health(2), Health::Lagging);
+    assert_eq!(w.foreign.len(), 1);
+    assert!(w.pushed().iter().any(|(peer, ..)| *peer == 2));
+    w.pass(2 * MINUTE).disconnect(2);
+    let newer = w.snapshot();
+    assert!(newer.revision > newest.revision);
+    assert_eq!(newer.channels, newest.channels);
+    assert_eq!(w.exchange.status().verified_by, 0, "nobody has returned it");
+    // The newest is the newest, whoever has it.
+    w.meet(3, Some((&newer, Tier::Full)));
+    assert_eq!(w.health(3), Health::Verified);
+    assert_eq!(w.exchange.alarms(), []);
+}
+
+/// Every backup that ever left, given back at any later time by anyone: what a storer can do who wants a
+/// healthy wallet to stop.
+#[test]
+fn no_backup_of_the_past_freezes_a_healthy_wallet() {
+    let mut w = wallet();
+    let lives: [&[LiveChannel]; 9] = [
+        &[(1, 0, 5, Ready)],
+        &[(1, 0, 6, Ready), (2, 1, 0, Opening)],
+        &[(1, 0, 9, Ready), (2, 1, 1, Ready)],
+        &[(1, 0, 9, Closing), (2, 1, 4, Ready), (3, 2, 0, Ready)],
+        &[(1, 0, 10, Closing), (2, 1, 4, Closing), (3, 2, 3, Ready)],
+        &[(2, 1, 4, Closing), (3, 2, 7, Ready)],
+        &[(3, 2, 8, Ready), (1, 3, 0, Opening)],
+        &[(3, 2, 8, Closing), (1, 3, 5, Ready)],
+        &[(1, 3, 6, Ready)],
+    ];
+    let mut past = vec![w.snapshot()];
+    for (at, live) in lives.into_iter().enumerate() {
+        for (over, gone_at) in [(0, 5), (1, 6), (2, 8)] {
+            if gone_at == at {
+                w.exchange.channel_resolved(w.now, channel_ids(over, true));
+            }
+        }
+        w.live(live).pass(2 * MINUTE);
+        past.push(w.snapshot());
+        if at % 2 == 1 {
+            w.restart();
+            w.live(live);
+        }
+        for backup in past.clone().iter().rev() {
+            for (peer, tier) in [(1, Tier::Full), (3, Tier::Essential), (9, Tier::Full)] {
+                w.meet(peer, Some((backup, tier)));
+                assert!(!w.exchange.holding(), "{at}: {:?}", w.exchange.alarms());
+                let made = w.snapshot();
+                assert!(made.channels.iter().all(|c| !c.restored), "{at}: {made:?}");
+            }
+        }
+        w.pass(2 * MINUTE);
+    }
 }
 
 #[test]
