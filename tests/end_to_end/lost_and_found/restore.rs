@@ -178,3 +178,40 @@ fn who_gave_what_does_not_open_and_who_was_not_heard_are_named_apart() {
     assert!(phone.storage.flush(DEADLINE));
     phone.stop();
 }
+
+#[test]
+fn of_fifty_storers_with_old_backups_and_one_with_the_newest_the_one_is_believed() {
+    const LIARS: u64 = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let (seed, honest) = (seed("phone"), RawPeer::new("honest"));
+    let newest = snapshot((2, 9), 1, &[(1, honest.id()), (2, honest.id())]);
+    returns(&honest, sealed(&seed, &newest));
+    let phone = QuietNode::start(seed, dir.path());
+    let (honest_id, mut honest) = (honest.id(), Some(&honest));
+    for n in 1..=LIARS {
+        let liar = RawPeer::new(&format!("liar {n}"));
+        // The wallet's own, from all its past: with the channels that it had then.
+        let (epoch, generation) = (1 + (n % 2) as u32, 1 + n % 8);
+        let old = snapshot((epoch, generation), 1, &[(1, honest_id), (3, liar.id())]);
+        returns(&liar, sealed(&seed, &old));
+        assert!(phone.connect(liar.id(), liar.addr()));
+        phone.wait_read_back(liar.id());
+        if n == LIARS / 2 {
+            let honest = honest.take().unwrap();
+            assert!(phone.connect(honest.id(), honest.addr()));
+            phone.wait_read_back(honest.id());
+        }
+    }
+    let report = phone.storage.restore_report();
+    assert_eq!(report.newest, Some(newest.revision));
+    assert_eq!(report.answers.len() as u64, LIARS + 1);
+    assert_eq!(report.answers.iter().filter(|a| a.newest).count(), 1);
+    assert_eq!(report.channels.len(), 2);
+    let counterparties = report.channels.iter().map(|c| c.counterparty);
+    let theirs: Vec<_> = newest.channels.iter().map(|c| c.counterparty).collect();
+    assert!(counterparties.eq(theirs), "as the newest says");
+    assert!(!report.newest_is_empty_but_older_is_not);
+    // That it knew one more channel then is told, apart.
+    assert_eq!(report.older_channels.len(), 1);
+    phone.stop();
+}
