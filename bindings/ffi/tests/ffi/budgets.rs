@@ -142,6 +142,11 @@ fn other_calls_with_a_budget_take_no_place_from_leaving_and_from_the_end() {
     };
     let passes: Vec<_> = (0..20).map(|_| passes()).collect();
     let _dialled = silent.accept().unwrap();
+    wait_until("all places to be taken", || {
+        let pass = wait(storage.run_background_pass(0));
+        let busy = Obstacle::Busy;
+        matches!(pass, Err(PeerStorageError::NotNow { obstacle }) if obstacle == busy)
+    });
     let check = || wait(storage.check_before_node_start(100)).unwrap();
     match check() {
         NodeStart::Unknown {
