@@ -31,7 +31,7 @@ class EnduranceTest {
         val after = Taken.now()
         println("endurance: $cycles cycles in ${started.elapsedNow()}: $before, then $after")
         assertTrue(cycles >= FEWEST, "$cycles cycles are too few to tell")
-        assertTrue(after.files <= before.files + 2, "open files: $before, then $after")
+        assertTrue(after.files <= before.files + MOST_FILES, "open files: $before, then $after")
         assertTrue(after.kilobytes - before.kilobytes < MOST_GROWTH, "memory: $before, then $after")
     }
 
@@ -60,6 +60,9 @@ class EnduranceTest {
         const val WARM_UP = 500
         const val CYCLES = 1000
         const val FEWEST = 200
+
+        // Java opens some of its own at any time. One a cycle would be hundreds.
+        const val MOST_FILES = 20
 
         // The heap has its whole size from the start (pom.xml), so it does not count. 10 kB a cycle would.
         const val MOST_GROWTH = 10_000
