@@ -246,7 +246,7 @@ impl PeerStorage {
 
     /// The wallet is alive on this device, with channels, and only the data directory is new. After
     /// [`attach`](Self::attach). One that was made here and has no channel yet is
-    /// [declared new](Self::declare_new).
+    /// [declared new](Self::declare_new). It reads the wallet: not with LDK's locks held.
     pub fn adopt(&self) -> Result<(), PastError> {
         // The last report may not have been looked at yet.
         self.engine.refresh();
@@ -334,7 +334,7 @@ impl PeerStorage {
         self.engine.holding()
     }
 
-    /// Carries out what the person decided about an alarm.
+    /// Carries out what the person decided about an alarm. It reads the wallet: not with LDK's locks held.
     pub fn resolve_alarm(&self, id: AlarmId, resolution: Resolution) -> Result<(), ResolveError> {
         // Judged by the wallet as it is, and the last report may not have been looked at yet.
         self.engine.refresh();

@@ -63,7 +63,7 @@ fn native_libraries(dir: &Path) -> Outcome {
             .args(["ndk", "--platform", MIN_SDK, "--output-dir"])
             .arg(dir)
             .args(abis)
-            .args(mobile::arguments())
+            .args(mobile::ARGUMENTS)
             // It would replace the flags of .cargo/config.toml, with the page size among them.
             .env_remove("RUSTFLAGS"))
     })?;

@@ -4,22 +4,16 @@
 ///
 /// `rustc` rather than `build`: beside the crate type `lib`, which other crates use, cargo optimises none of
 /// the others at link time.
-pub fn arguments() -> Vec<String> {
-    let arguments = [
-        "rustc",
-        "--locked",
-        "--profile",
-        PROFILE,
-        "--package",
-        "peer-storage-ffi",
-        "--lib",
-        "--crate-type",
-        "cdylib",
-        "--features",
-        "small-tables",
-    ];
-    arguments.map(str::to_owned).to_vec()
-}
-
-/// Of the workspace's Cargo.toml, and the name of the folder that cargo builds it in.
-const PROFILE: &str = "mobile";
+pub const ARGUMENTS: [&str; 11] = [
+    "rustc",
+    "--locked",
+    "--profile",
+    "mobile",
+    "--package",
+    "peer-storage-ffi",
+    "--lib",
+    "--crate-type",
+    "cdylib",
+    "--features",
+    "small-tables",
+];

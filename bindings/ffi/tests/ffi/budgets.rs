@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Waker};
 use std::thread;
@@ -12,6 +13,7 @@ use peer_storage_ffi::recovery::RecoverySettings;
 use peer_storage_ffi::reports::{Hindrance, NodeStart, WhyUnknown};
 use peer_storage_ffi::status::Activity;
 use peer_storage_ffi::wallet::WalletPeer;
+use peer_storage_ffi::PeerStorage;
 
 use crate::support::*;
 
@@ -84,6 +86,21 @@ fn budgets_hold_while_everything_that_takes_long_is_stuck() {
     }
 }
 
+/// A wallet whose peer listens and says nothing.
+fn with_a_silent_peer(dir: &Path) -> (Arc<PeerStorage>, TcpListener) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = OpenConfig {
+        network_available: true,
+        ..config(dir)
+    };
+    let storage = open_with(config, secret(1)).unwrap();
+    let mut wallet = report(vec![channel(2)]);
+    wallet.peers[0].addresses = vec![silent.local_addr().unwrap().to_string()];
+    storage.report_wallet(wallet).unwrap();
+    wait(storage.adopt()).unwrap();
+    (storage, silent)
+}
+
 /// As many calls as there are places for, each with minutes left, and a payment that keeps all open.
 #[test]
 fn leaving_is_said_at_once_however_many_calls_are_under_way() {
@@ -126,16 +143,7 @@ fn other_calls_with_a_budget_take_no_place_from_leaving_and_from_the_end() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = OpenConfig {
-        network_available: true,
-        ..config(dir.path())
-    };
-    let storage = open_with(config, secret(1)).unwrap();
-    let mut wallet = report(vec![channel(2)]);
-    wallet.peers[0].addresses = vec![silent.local_addr().unwrap().to_string()];
-    storage.report_wallet(wallet).unwrap();
-    wait(storage.adopt()).unwrap();
+    let (storage, silent) = with_a_silent_peer(dir.path());
     let passes = || {
         let storage = storage.clone();
         thread::spawn(move || drop(wait(storage.run_background_pass(60_000))))
@@ -174,16 +182,7 @@ fn a_shutdown_is_heard_by_every_call_after_it_and_shortened_by_the_system() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = OpenConfig {
-        network_available: true,
-        ..config(dir.path())
-    };
-    let storage = open_with(config, secret(1)).unwrap();
-    let mut wallet = report(vec![channel(2)]);
-    wallet.peers[0].addresses = vec![silent.local_addr().unwrap().to_string()];
-    storage.report_wallet(wallet).unwrap();
-    wait(storage.adopt()).unwrap();
+    let (storage, silent) = with_a_silent_peer(dir.path());
     let visit = {
         let (storage, peers) = (storage.clone(), report(vec![channel(2)]).peers);
         let addresses = vec![silent.local_addr().unwrap().to_string()];
