@@ -30,6 +30,7 @@ fn a_quiet_node_answers_no_message_about_a_channel() {
     let quiet = QuietNode::start(seed, dir.path());
     let bob = RawPeer::new("bob");
     assert!(quiet.connect(bob.id(), bob.addr()));
+    bob.wait_connected(&quiet.id());
 
     say_everything(&bob, quiet.id(), &quiet.wire, &[UNKNOWN]);
     bob.send_retrieval(&quiet.id(), &backup(&keys, &quiet.id(), &bob));
@@ -44,6 +45,7 @@ fn a_quiet_node_answers_no_message_about_a_channel() {
         !quiet.is_connected(&bob.id()) && !bob.is_connected(&quiet.id())
     });
     assert!(quiet.connect(bob.id(), bob.addr()));
+    bob.wait_connected(&quiet.id());
     say_everything(&bob, quiet.id(), &quiet.wire, &[UNKNOWN, KNOWN]);
 
     quiet.storage.flush(DEADLINE);

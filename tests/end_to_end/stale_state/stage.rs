@@ -285,6 +285,8 @@ impl Stale {
             told.count()
         };
         alice.node.connect(&bob, angry.addr());
+        // Whoever dials is connected a moment earlier.
+        angry.wait_connected(&alice.node.id());
         wait_until("what bob says first", DEADLINE, || heard() == messages);
         if has_state {
             // The 136 has come. Alice's own does not leave, however long she waits.
