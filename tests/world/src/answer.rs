@@ -1,8 +1,20 @@
 //! What a command is answered with.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, set_hook, take_hook, AssertUnwindSafe};
+use std::thread;
 
 use serde_json::{json, Map, Value};
+
+/// Has the answer alone tell of a panic on this thread, and no backtrace beside it.
+pub fn tell_of_panics() {
+    let this = thread::current().id();
+    let of_others = take_hook();
+    set_hook(Box::new(move |panic| {
+        if thread::current().id() != this {
+            of_others(panic);
+        }
+    }));
+}
 
 /// `{"ok": true, ...}` with what the command tells, or `{"ok": false, "error": ...}` with the words of
 /// its panic.

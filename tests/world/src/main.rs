@@ -43,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn play() {
+    answer::tell_of_panics();
     let mut world = World::default();
     let mut stdout = std::io::stdout();
     for line in std::io::stdin().lock().lines() {
