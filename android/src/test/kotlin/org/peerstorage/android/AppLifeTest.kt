@@ -306,6 +306,20 @@ class AppLifeTest {
     }
 
     @Test
+    fun an_opening_in_which_the_app_fails_leaves_nothing_open_and_is_tried_anew() = test {
+        var fails = true
+        val phone = Phone(noBackup)
+        val app = phone.install(settings(opened = { if (fails) error("no list of channels") }))
+        val problem = assertThrows(IllegalStateException::class.java) { runBlocking { app.storage() } }
+        assertEquals("no list of channels", problem.message)
+        assertEquals(emptyList<String>(), openFilesBelow(directory))
+        open(directory).use { it.shutdown(1000u) }
+        fails = false
+        app.storage()
+        app.shutdown()
+    }
+
+    @Test
     fun without_a_network_a_leave_asks_for_a_job() = shown(connected = false) {
         phone.leave(activity)
         storage.isNow(Activity.SUSPENDED)

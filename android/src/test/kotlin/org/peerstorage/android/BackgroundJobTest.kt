@@ -97,6 +97,24 @@ class BackgroundJobTest {
     }
 
     @Test
+    fun a_job_begins_when_what_the_app_does_at_a_leave_is_done() = test {
+        val asked = CompletableDeferred<Unit>()
+        val mayEnd = CompletableDeferred<Unit>()
+        val phone = Phone(noBackup)
+        val app = phone.install(settings(leaving = { asked.complete(Unit).also { mayEnd.await() } }))
+        val activity = phone.open()
+        app.storage()
+        phone.leave(activity)
+        asked.await()
+        val job = phone.runJob(1)
+        assertTrue(job.start())
+        assertNull(job.finished.poll(1, SECONDS), "the app's node is just being stopped")
+        mayEnd.complete(Unit)
+        assertEquals(false, job.finished.poll(30, SECONDS))
+        app.shutdown()
+    }
+
+    @Test
     fun a_job_that_is_taken_back_ends_at_once_and_is_run_again() = test {
         val phone = Phone(noBackup)
         val asked = CompletableDeferred<Unit>()
@@ -130,8 +148,9 @@ class BackgroundJobTest {
             assertTrue(job.start())
             runInterruptible(Dispatchers.IO) { silent.accept() }.use {
                 assertTrue(job.stop())
-                withTimeout(5.seconds) { app.storage().isNow(Activity.SUSPENDED) }
-                until("nothing is open", atMost = 1.seconds) { openFilesBelow(directory).isEmpty() }
+                // Its own end would be that of its budget, after 20 s.
+                withTimeout(10.seconds) { app.storage().isNow(Activity.SUSPENDED) }
+                until("nothing is open", atMost = 5.seconds) { openFilesBelow(directory).isEmpty() }
                 assertNull(job.finished.poll())
             }
             app.shutdown()
@@ -154,8 +173,8 @@ class BackgroundJobTest {
                     assertEquals(Activity.DRAINING, app.storage().status().activity)
                     assertTrue(openFilesBelow(directory).isNotEmpty())
                     second.cancelAndJoin()
-                    withTimeout(5.seconds) { app.storage().isNow(Activity.SUSPENDED) }
-                    until("nothing is open", atMost = 1.seconds) { openFilesBelow(directory).isEmpty() }
+                    withTimeout(10.seconds) { app.storage().isNow(Activity.SUSPENDED) }
+                    until("nothing is open", atMost = 5.seconds) { openFilesBelow(directory).isEmpty() }
                 }
             }
             app.shutdown()
