@@ -50,7 +50,17 @@ pub fn maven(args: &[String]) -> Outcome {
     for line in said.iter().filter(|line| !is_shown(line)) {
         println!("{line}");
     }
-    Err(format!("`mvn {}` ended with {status}", args.join(" ")))
+    Err(format!(
+        "`mvn {}` ended with {status}{}",
+        args.join(" "),
+        errors(&said)
+    ))
+}
+
+/// The first of what it calls errors: among them the names of tests that failed.
+fn errors(said: &[String]) -> String {
+    let errors = said.iter().filter(|line| line.starts_with("[ERROR] "));
+    errors.take(20).map(|line| format!("\n{line}")).collect()
 }
 
 /// Surefire's counts, of each class and of all.

@@ -18,7 +18,9 @@ object ThisProcess {
     /** The TCP sockets that are open. Java keeps others, of its own. */
     fun openSockets(): Set<String> {
         val tcp = listOf("/proc/self/net/tcp", "/proc/self/net/tcp6")
-            .flatMap { File(it).readLines().drop(1) }
+            .map(::File)
+            .filter(File::exists) // without IPv6 there is one
+            .flatMap { it.readLines().drop(1) }
             .map { "socket:[${it.trim().split(Regex(" +"))[INODE]}]" }
         return openFiles().toSet().intersect(tcp.toSet())
     }
