@@ -90,7 +90,8 @@ done
 exec chroot "$dir" /usr/bin/env -i --chdir="$within" "$@"
 "#;
 
-fn can_be_made(system: &System) -> Outcome {
+/// An error that says why not.
+pub fn can_be_made(system: &System) -> Outcome {
     let wanted = system.in_place_of;
     if !debian::is_here() {
         return Err(format!("{wanted} not found"));
@@ -124,7 +125,9 @@ fn make(dir: &Path, system: &System, recipe: &str) -> Outcome {
             .args(["--mount", "--propagation", "private"])
             .args(["debootstrap", "--variant=minbase", system.suite])
             .arg(dir)
-            .arg(mirror),
+            .arg(mirror)
+            // That of all newer releases, too: an old debootstrap knows no names of theirs.
+            .arg("/usr/share/debootstrap/scripts/sid"),
     )?;
     // The folder is thrown away when it is not whole: no need to wait for the disk after each file.
     write(

@@ -16,6 +16,7 @@ mod native;
 mod quiet;
 mod shell;
 mod swift;
+mod targets;
 mod test;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ cargo xtask kotlin                          of the first, those of android/ alon
 cargo xtask swift                           those of ios/ alone, where need be with a Swift of its own
 cargo xtask interop                         those against Core Lightning's own Python code alone
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
+cargo xtask targets                         the library's Rust, checked for Android and iOS; on Debian, as root
 cargo xtask crash [--times N]               N (1000) power cuts and kills of each kind, and no blob or generation lost
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
@@ -70,6 +72,7 @@ fn dispatch(args: &[String]) -> Outcome {
             Ok(())
         }
         "deny" if rest.is_empty() => deny::deny(),
+        "targets" if rest.is_empty() => targets::targets(),
         "bench" => step("benches", || run(cargo().arg("bench").args(rest))),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
