@@ -73,6 +73,18 @@ pub fn bindings(options: &Options, with: Build) -> Outcome<Bindings> {
     Ok(bindings)
 }
 
+/// The Kotlin of a library that was built before, in this folder, which is returned. Its symbols have to be there.
+pub fn kotlin_of(library: &Path, to: &Path) -> Outcome<PathBuf> {
+    build(&[GENERATOR], Build::Alone)?;
+    let bindings = Bindings {
+        library: library.to_owned(),
+        kotlin: to.to_owned(),
+        swift: PathBuf::new(),
+    };
+    kotlin(&bindings)?;
+    Ok(bindings.kotlin)
+}
+
 fn library(with: Build) -> Outcome<PathBuf> {
     build(&[LIBRARY, GENERATOR], with)?;
     let name = format!(

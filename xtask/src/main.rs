@@ -7,6 +7,7 @@ mod chroot;
 mod crash;
 mod debian;
 mod deny;
+mod figures;
 mod fuzz;
 mod interop;
 mod kotlin;
@@ -33,6 +34,7 @@ cargo xtask interop                         those against Core Lightning's own P
 cargo xtask android [--jni-libs DIR]        the AAR (whole with an NDK), or the native libraries alone
 cargo xtask targets                         the library's Rust, checked for Android and iOS; on Debian, as root
 cargo xtask crash [--times N]               N (1000) power cuts and kills of each kind, and no blob or generation lost
+cargo xtask figures [--sizes|--times]       how large the library is, and what opening it, a call and a push cost
 cargo xtask fuzz [--seconds N] [target]     each fuzz target, or one, for N seconds (60)
 cargo xtask bindings [--out DIR] [--api]    Kotlin and Swift; with --api write bindings/api.txt anew
 cargo xtask deny                            licences, sources and known flaws of all dependencies
@@ -72,6 +74,7 @@ fn dispatch(args: &[String]) -> Outcome {
             Ok(())
         }
         "deny" if rest.is_empty() => deny::deny(),
+        "figures" => figures::figures(&figures::Options::parse(rest)?),
         "targets" if rest.is_empty() => targets::targets(),
         "bench" => step("benches", || run(cargo().arg("bench").args(rest))),
         "help" | "--help" | "-h" => {

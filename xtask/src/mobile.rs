@@ -8,7 +8,7 @@ pub const ARGUMENTS: [&str; 11] = [
     "rustc",
     "--locked",
     "--profile",
-    "mobile",
+    PROFILE,
     "--package",
     "peer-storage-ffi",
     "--lib",
@@ -17,3 +17,16 @@ pub const ARGUMENTS: [&str; 11] = [
     "--features",
     "small-tables",
 ];
+
+/// The same with these features in place of those that are on by default.
+pub fn with_only(features: &str) -> Vec<&str> {
+    let mut arguments = ARGUMENTS.to_vec();
+    arguments.push("--no-default-features");
+    if !features.is_empty() {
+        arguments.extend(["--features", features]);
+    }
+    arguments
+}
+
+/// Of the workspace's Cargo.toml, and the name of the folder that cargo builds it in.
+pub const PROFILE: &str = "mobile";

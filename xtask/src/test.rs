@@ -6,7 +6,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::bindings::{self, Options};
 use crate::build::Build;
+use crate::figures::exports;
 use crate::interop;
 use crate::kotlin;
 use crate::ldk_node;
@@ -39,6 +41,9 @@ pub fn test(full: bool) -> Outcome {
             .env("TESTKIT_CHAINS", &chains)
             .env("RUST_TEST_THREADS", TEST_THREADS))
     })?;
+
+    let bindings = bindings::bindings(&Options::default(), Build::WithAllTests)?;
+    step("exported names", || exports::are_ours(&bindings.library))?;
 
     // What they start writes its chains too.
     env::set_var("TESTKIT_CHAINS", &chains);
