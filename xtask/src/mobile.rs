@@ -18,13 +18,15 @@ pub const ARGUMENTS: [&str; 11] = [
     "small-tables",
 ];
 
-/// The same with these features in place of those that are on by default.
+/// The same for this machine, with these features in place of those that are on by default.
 pub fn with_only(features: &str) -> Vec<&str> {
     let mut arguments = ARGUMENTS.to_vec();
     arguments.push("--no-default-features");
     if !features.is_empty() {
         arguments.extend(["--features", features]);
     }
+    // As for Android: .cargo/config.toml. A linker that does not know it goes on without.
+    arguments.extend(["--", "-Clink-arg=-Wl,-z,pack-relative-relocs"]);
     arguments
 }
 
