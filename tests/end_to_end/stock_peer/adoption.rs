@@ -20,9 +20,12 @@ fn a_blob_that_ldk_had_kept_is_returned_and_taken_over_once() {
     phone.reconnect(&storer);
     storer.wire().wait_received(&id, "PeerStorage", DEADLINE);
     assert!(phone.storage.on_background(DEADLINE).complete);
-    storer.stop();
-
     let newest = phone.storage.status().backup.newest;
+    wait_until("all that was sent to arrive", DEADLINE, || {
+        let sent = phone.node.wire().sent_to(&storer.id());
+        count(&sent) == count(&storer.wire().received_from(&id))
+    });
+    storer.stop();
     let phone_config = phone.stop();
 
     // Adopted: on the first connection the blob comes back, before any 136, and is kept. The phone
