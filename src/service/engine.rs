@@ -464,6 +464,8 @@ impl Engine {
 
     /// The clock was moved by a test.
     pub fn clock_moved(&self) {
+        // The worker may have looked at the clock, and not wait yet: without the lock he would miss it.
+        let _desk = lock(&self.desk);
         self.work.notify_one();
     }
 

@@ -21,6 +21,8 @@ fn a_blob_that_ldk_had_kept_is_returned_and_taken_over_once() {
     storer.wire().wait_received(&id, "PeerStorage", DEADLINE);
     assert!(phone.storage.on_background(DEADLINE).complete);
     let newest = phone.storage.status().backup.newest;
+    // What was handed to LDK is on its way when LDK has gone through it.
+    phone.node.peer_manager().process_events();
     wait_until("all that was sent to arrive", DEADLINE, || {
         let sent = phone.node.wire().sent_to(&storer.id());
         count(&sent) == count(&storer.wire().received_from(&id))
