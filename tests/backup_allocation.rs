@@ -4,47 +4,16 @@
 //! A program of its own: all memory is counted.
 #![allow(clippy::unwrap_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use ldk_peer_storage::backup::{
     decode, encode, BackupKey, ChannelIds, ChannelKind, Padding, Snapshot, Tier, MAX_BLOB,
 };
 
 mod backup_samples;
+#[path = "support/counting.rs"]
+#[allow(dead_code)]
+mod counting;
 use backup_samples::{channel, empty, key, peer, with_monitors};
-
-/// Bytes that are allocated, and the most there ever were since the last look.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes to the system's allocator with the same arguments; the counters are beside it.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-/// How much memory was needed at the most, beyond what was there before.
-fn needed<R>(work: impl FnOnce() -> R) -> (usize, R) {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let result = work();
-    (PEAK.load(Ordering::Relaxed).saturating_sub(before), result)
-}
+use counting::needed;
 
 /// What a claim of any length may cost: the bytes that are there, a few times over, and the 64 KiB that LDK sets
 /// aside for a list or a script before it reads it, for two at a time.

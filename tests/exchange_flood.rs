@@ -4,42 +4,22 @@
 //! All memory of this test is counted, so that nothing that is kept for a peer is overlooked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/counting.rs"]
+#[allow(dead_code)]
+mod counting;
 #[path = "simulation/example.rs"]
 mod example;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use counting::live;
 use example::*;
 use ldk_peer_storage::backup::ChannelPhase::Ready;
 use ldk_peer_storage::backup::{OpenError, Tier};
 use ldk_peer_storage::exchange::{
     Exchange, Guests, Inbound, PeerFeatures, SavedState, StoragePolicy, Time,
 };
-
-/// Bytes that are allocated.
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes to the system's allocator with the same arguments; the counter is beside it.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 const IDENTITIES: usize = 100_000;
 /// A bound that the smallest entry for each identity would break several times over.
@@ -112,14 +92,14 @@ fn left_by(identities: &[PublicKey], mut host: Host, deed: impl Fn(&mut Host, Pu
         }
         let tenth = identities.len() / 10;
         if n == tenth {
-            after_a_tenth = LIVE.load(Ordering::Relaxed);
+            after_a_tenth = live() as isize;
         }
         // What is kept for each of them may make it slow as well: enough is known.
-        if n > tenth && LIVE.load(Ordering::Relaxed) - after_a_tenth >= MOST_BYTES {
+        if n > tenth && live() as isize - after_a_tenth >= MOST_BYTES {
             break;
         }
     }
-    LIVE.load(Ordering::Relaxed) - after_a_tenth
+    live() as isize - after_a_tenth
 }
 
 /// One test: the memory of another beside it would be counted too.

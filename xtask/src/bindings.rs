@@ -65,7 +65,7 @@ pub fn bindings(options: &Options, with: Build) -> Outcome<Bindings> {
         swift: out.join("swift"),
         library,
     };
-    step("Kotlin", || kotlin(&bindings))?;
+    step("Kotlin", || kotlin(&bindings.library, &bindings.kotlin))?;
     step("Swift", || swift(&bindings))?;
     step("listing of the API", || {
         listing(&bindings.library, options.accept_api)
@@ -73,16 +73,10 @@ pub fn bindings(options: &Options, with: Build) -> Outcome<Bindings> {
     Ok(bindings)
 }
 
-/// The Kotlin of a library that was built before, in this folder, which is returned. Its symbols have to be there.
-pub fn kotlin_of(library: &Path, to: &Path) -> Outcome<PathBuf> {
+/// Generates the Kotlin of a library that was built before into this folder. Its symbols have to be there.
+pub fn kotlin_of(library: &Path, to: &Path) -> Outcome {
     build(&[GENERATOR], Build::Alone)?;
-    let bindings = Bindings {
-        library: library.to_owned(),
-        kotlin: to.to_owned(),
-        swift: PathBuf::new(),
-    };
-    kotlin(&bindings)?;
-    Ok(bindings.kotlin)
+    kotlin(library, to)
 }
 
 fn library(with: Build) -> Outcome<PathBuf> {
@@ -99,13 +93,13 @@ fn library(with: Build) -> Outcome<PathBuf> {
     }
 }
 
-fn kotlin(bindings: &Bindings) -> Outcome {
-    empty(&bindings.kotlin)?;
+fn kotlin(library: &Path, to: &Path) -> Outcome {
+    empty(to)?;
     run(generator("uniffi-bindgen")
         .arg("generate")
-        .arg(&bindings.library)
+        .arg(library)
         .args(["--language", "kotlin", "--no-format", "--out-dir"])
-        .arg(&bindings.kotlin))
+        .arg(to))
 }
 
 fn swift(bindings: &Bindings) -> Outcome {

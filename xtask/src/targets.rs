@@ -32,19 +32,29 @@ const CHROOT: System = System {
 };
 
 pub fn targets() -> Outcome {
-    if let (None, Err(why)) = (own_sources(), chroot::can_be_made(&CHROOT)) {
-        println!("not checked for {}: {why}", TARGETS.join(", "));
-        return Ok(());
-    }
-    let chroot = match own_sources() {
-        Some(_) => None,
-        None => Some(step("Rust in a chroot", || chroot::ensure(&CHROOT))?),
+    let rust = match own_sources() {
+        Some(sources) => Rust::Own { sources },
+        None => match chroot::can_be_made(&CHROOT) {
+            Ok(()) => Rust::In(step("Rust in a chroot", || chroot::ensure(&CHROOT))?),
+            Err(why) => {
+                println!("not checked for {}: {why}", TARGETS.join(", "));
+                return Ok(());
+            }
+        },
     };
-    let checker = step("what the check needs", || Checker::new(chroot))?;
+    let checker = step("what the check needs", || Checker::new(rust))?;
     for target in TARGETS {
         step(target, || checker.check(target))?;
     }
     Ok(())
+}
+
+/// Whose compiler it is.
+enum Rust {
+    /// This system's, whose standard library's sources are there.
+    Own { sources: PathBuf },
+    /// That of a chroot in this folder.
+    In(PathBuf),
 }
 
 /// Where this system's own Rust has the sources of its standard library.
@@ -58,8 +68,7 @@ fn own_sources() -> Option<PathBuf> {
 const SOURCES: &str = "lib/rustlib/src/rust/library";
 
 struct Checker {
-    /// None: with this system's own Rust.
-    chroot: Option<PathBuf>,
+    rust: Rust,
     root: PathBuf,
     cargo_home: PathBuf,
     /// Of programs that stand in for C compilers and Apple's tools. Their names hide none of the system's.
@@ -67,7 +76,7 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(chroot: Option<PathBuf>) -> Outcome<Checker> {
+    fn new(rust: Rust) -> Outcome<Checker> {
         let root = root();
         let root = root.canonicalize().unwrap_or(root);
         let stand_ins = root.join("target/targets/stand-ins");
@@ -79,7 +88,7 @@ impl Checker {
             program(&stand_ins.join(name), text)?;
         }
         let checker = Checker {
-            chroot,
+            rust,
             root,
             cargo_home: cargo_home()?,
             stand_ins,
@@ -90,13 +99,13 @@ impl Checker {
 
     /// Here, where the network is set up: for the checks, all is there.
     fn fetch(&self) -> Outcome {
-        let sources = match (&self.chroot, own_sources()) {
-            (Some(chroot), _) => {
+        let sources = match &self.rust {
+            Rust::Own { sources } => sources.clone(),
+            Rust::In(chroot) => {
                 let find = format!("realpath $(rustc --print sysroot)/{SOURCES}");
                 let found = listen(self.env().args(["sh", "-c", &find]))?.when_well("rustc")?;
                 chroot.join(found.trim().trim_start_matches('/'))
             }
-            (None, own) => own.ok_or("the sources of the standard library are gone")?,
         };
         run(cargo().args(["fetch", "--locked"]))?;
         run(cargo()
@@ -123,13 +132,13 @@ impl Checker {
 
     /// In the root of the workspace, with variables and arguments to follow as `env` takes them.
     fn env(&self) -> Command {
-        let (mut command, path) = match &self.chroot {
-            None => {
+        let (mut command, path) = match &self.rust {
+            Rust::Own { .. } => {
                 let mut command = Command::new("env");
                 command.current_dir(&self.root);
                 (command, env::var("PATH").unwrap_or_default())
             }
-            Some(dir) => {
+            Rust::In(dir) => {
                 let shared = [self.root.clone(), self.cargo_home.clone()];
                 let command = chroot::command(dir, &shared, &self.root);
                 (command, "/usr/bin:/bin".to_owned())

@@ -42,16 +42,13 @@ pub fn sizes(accept: bool) -> Outcome {
     step("sizes", || compare(&measured, &accepted))
 }
 
-/// The library with all features, as phones get it: that of the last measurement, or a new one.
+/// The library with all features, as phones get it.
 pub fn library() -> Outcome<PathBuf> {
-    let library = built();
-    run(cargo().args(mobile::with_only(EVERYTHING)))?;
-    Ok(library)
+    build(EVERYTHING)
 }
 
 fn measure(features: &str) -> Outcome<u64> {
-    run(cargo().args(mobile::with_only(features)))?;
-    let library = built();
+    let library = build(features)?;
     exports::are_ours(&library)?;
     let stripped = library.with_extension("stripped");
     strip(&library, &stripped)?;
@@ -59,9 +56,10 @@ fn measure(features: &str) -> Outcome<u64> {
     size.map(|size| size.len())
 }
 
-fn built() -> PathBuf {
+fn build(features: &str) -> Outcome<PathBuf> {
+    run(cargo().args(mobile::with_only(features)))?;
     let library = "libpeer_storage_ffi.so";
-    target_dir().join(mobile::PROFILE).join(library)
+    Ok(target_dir().join(mobile::PROFILE).join(library))
 }
 
 /// As an app's build does at the end.

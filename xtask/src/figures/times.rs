@@ -17,9 +17,8 @@ pub fn times() -> Outcome {
     fs::create_dir_all(&native)
         .and_then(|()| fs::copy(&library, native.join(name)))
         .map_err(|error| format!("{}: {error}", native.display()))?;
-    let kotlin = step("Kotlin", || {
-        bindings::kotlin_of(&library, &made.join("kotlin"))
-    })?;
+    let kotlin = made.join("kotlin");
+    step("Kotlin", || bindings::kotlin_of(&library, &kotlin))?;
     let program = step("program for the JVM", || {
         kotlin::program("org.peerstorage.figures.MainKt", &kotlin, &native)
     })?;

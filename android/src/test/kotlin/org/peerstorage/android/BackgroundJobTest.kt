@@ -148,9 +148,8 @@ class BackgroundJobTest {
             assertTrue(job.start())
             runInterruptible(Dispatchers.IO) { silent.accept() }.use {
                 assertTrue(job.stop())
-                // Its own end would be that of its budget, after 20 s.
-                withTimeout(10.seconds) { app.storage().isNow(Activity.SUSPENDED) }
-                until("nothing is open", atMost = 5.seconds) { openFilesBelow(directory).isEmpty() }
+                withTimeout(5.seconds) { app.storage().isNow(Activity.SUSPENDED) }
+                until("nothing is open", atMost = 1.seconds) { openFilesBelow(directory).isEmpty() }
                 assertNull(job.finished.poll())
             }
             app.shutdown()
@@ -173,8 +172,8 @@ class BackgroundJobTest {
                     assertEquals(Activity.DRAINING, app.storage().status().activity)
                     assertTrue(openFilesBelow(directory).isNotEmpty())
                     second.cancelAndJoin()
-                    withTimeout(10.seconds) { app.storage().isNow(Activity.SUSPENDED) }
-                    until("nothing is open", atMost = 5.seconds) { openFilesBelow(directory).isEmpty() }
+                    withTimeout(5.seconds) { app.storage().isNow(Activity.SUSPENDED) }
+                    until("nothing is open", atMost = 1.seconds) { openFilesBelow(directory).isEmpty() }
                 }
             }
             app.shutdown()

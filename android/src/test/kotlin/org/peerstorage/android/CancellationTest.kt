@@ -106,9 +106,8 @@ class CancellationTest {
         }
     }
 
-    /** But for one or two of a kind, which may come and go. */
     private suspend fun noMoreIsOpenThan(before: Map<String, Int>) {
-        val more = { ThisProcess.openByKind(directory).filter { (kind, count) -> count > (before[kind] ?: 0) + 2 } }
+        val more = { ThisProcess.moreOpenThan(before, directory) }
         withTimeoutOrNull(30.seconds) { while (more().isNotEmpty()) delay(5) }
         assertEquals(emptyMap<String, Int>(), more())
     }

@@ -4,6 +4,7 @@ import java.io.File
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
 import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
@@ -20,6 +21,7 @@ class EnduranceTest {
     fun opening_and_shutting_down_a_thousand_times_or_for_twenty_seconds_takes_no_more_than_a_few_times() = runBlocking {
         repeat(WARM_UP) { cycle() }
         val before = Taken.now()
+        val openBefore = ThisProcess.openByKind(directory)
         val started = TimeSource.Monotonic.markNow()
         var cycles = 0
         while (cycles < CYCLES && started.elapsedNow() < 20.seconds) {
@@ -31,7 +33,7 @@ class EnduranceTest {
         val after = Taken.now()
         println("endurance: $cycles cycles in ${started.elapsedNow()}: $before, then $after")
         assertTrue(cycles >= FEWEST, "$cycles cycles are too few to tell")
-        assertTrue(after.files <= before.files + MOST_FILES, "open files: $before, then $after")
+        assertEquals(emptyMap<String, Int>(), ThisProcess.moreOpenThan(openBefore, directory))
         assertTrue(after.kilobytes - before.kilobytes < MOST_GROWTH, "memory: $before, then $after")
     }
 
@@ -43,15 +45,11 @@ class EnduranceTest {
         storage.close()
     }
 
-    private data class Taken(val files: Int, val threads: Int, val kilobytes: Long) {
+    private data class Taken(val threads: Int, val kilobytes: Long) {
         companion object {
             fun now(): Taken {
                 System.gc()
-                return Taken(
-                    ThisProcess.openFileCount(),
-                    ThisProcess.nativeThreads().size,
-                    ThisProcess.residentKilobytes(),
-                )
+                return Taken(ThisProcess.nativeThreads().size, ThisProcess.residentKilobytes())
             }
         }
     }
@@ -60,9 +58,6 @@ class EnduranceTest {
         const val WARM_UP = 500
         const val CYCLES = 1000
         const val FEWEST = 200
-
-        // Java opens some of its own at any time. One a cycle would be hundreds.
-        const val MOST_FILES = 20
 
         // The heap has its whole size from the start (pom.xml), so it does not count. 10 kB a cycle would.
         const val MOST_GROWTH = 10_000

@@ -52,8 +52,9 @@ object ThisProcess {
         return kinds.groupingBy { it.replace(Regex(":\\[\\d+]"), "") }.eachCount()
     }
 
-    /** How many files and sockets are open. */
-    fun openFileCount(): Int = File("/proc/self/fd").list().orEmpty().size
+    /** What more of a kind is open than there was [before]: but for one or two, which may come and go. */
+    fun moreOpenThan(before: Map<String, Int>, directory: File): Map<String, Int> =
+        openByKind(directory).filter { (kind, count) -> count > (before[kind] ?: 0) + 2 }
 
     /** The threads of the native library that run. */
     fun nativeThreads(): List<String> =
