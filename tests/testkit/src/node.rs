@@ -429,7 +429,8 @@ impl Drop for Node {
                 eprintln!("{line}");
             }
         }
-        self.end(true);
+        // A failed test has perhaps removed the directory: a second panic would hide the first one's words.
+        self.end(!std::thread::panicking());
     }
 }
 
